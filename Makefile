@@ -1,0 +1,99 @@
+# Every command of the project. `make` alone lists them.
+#
+# VENV      where the virtual environment lives
+# PYTHON    the interpreter that makes it (3.11, 3.12 or 3.13); found by itself where it has its usual name
+# PIP_ARGS  passed to pip, for instance to take the CPU build of torch:
+#           make serve PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+
+VENV     ?= .venv
+PYTHON   ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p && break; done)
+PIP_ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS)
+
+DEMO_ARCHIVES := $(foreach net,plain se eca sk,model_store/archives/digits_$(net).mar)
+OVERLAYS      := $(wildcard deploy/overlays/*)
+DOCKERFILES   := $(wildcard deploy/images/*.Dockerfile)
+# With this mapping protoc writes, and imports, serve/pb/NAME_pb2.py for proto/NAME.proto.
+PROTOC := $(BIN)/python -m grpc_tools.protoc -Iserve/pb=proto
+PROTOS := $(patsubst proto/%,serve/pb/%,$(wildcard proto/*.proto))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve demo test test-all check format proto proto-check loadtest deploy-check clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- environment ---------------------------------------------------------------------------------------------
+
+setup: $(VENV)/.demo ## make the virtual environment with all that `make serve` needs
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+	  echo "PYTHON is '$(PYTHON)'; attnserve needs Python 3.11, 3.12 or 3.13: make PYTHON=/path/to/python3.11" >&2; \
+	  exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	  rm -rf $(VENV); echo "no virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	@$(BIN)/python -c 'import torch' 2>/dev/null || printf '%s\n' \
+	  "Installing into $(VENV). To download: about 170 MB, and torch 2.13.0 on top:" \
+	  "about 190 MB as CPU build, about 2.7 GB as CUDA build, which is what PyPI has for Linux on x86-64." \
+	  "For the CPU build: make $(MAKECMDGOALS) PIP_ARGS=\"--extra-index-url https://download.pytorch.org/whl/cpu\""
+	@$(PIP) --editable '.[demo]'
+	@touch $@
+
+# tritonclient, the stock client of the tests, asks for protobuf < 7 and works with 7: hence --no-deps.
+$(VENV)/.dev: $(VENV)/.demo
+	@echo "Installing the tools of development into $(VENV). To download: about 90 MB."
+	@$(PIP) --editable '.[demo,dev,loadtest]'
+	@$(PIP) --no-deps tritonclient==2.73.0
+	@touch $@
+
+# --- the service ---------------------------------------------------------------------------------------------
+
+serve: $(VENV)/.demo ## start TorchServe and the gateway with the demo's nets, and show them at work
+	@$(if $(filter-out $(wildcard $(DEMO_ARCHIVES) run/samples),$(DEMO_ARCHIVES) run/samples),$(BIN)/attnserve build --demo --samples run/samples)
+	@exec $(BIN)/attnserve serve --tour run/samples
+
+demo: $(VENV)/.demo ## train and package the demo's nets anew
+	@$(BIN)/attnserve build --demo --force --samples run/samples
+
+# --- tests and checks ----------------------------------------------------------------------------------------
+
+test: $(VENV)/.dev ## run the tests; REQUIRE_ALL=1 turns skips for a missing program into failures
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(VENV)/.dev ## run the tests with the slow ones
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.dev proto-check ## formatting, lint, types, import floors, stubs' drift
+	@$(BIN)/ruff format --check
+	@$(BIN)/ruff check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## format the code and repair what ruff can repair
+	@$(BIN)/ruff check --fix-only
+	@$(BIN)/ruff format
+
+proto: $(VENV)/.dev ## generate serve/pb from proto
+	@$(PROTOC) --python_out=. --pyi_out=. --grpc_python_out=. $(PROTOS)
+
+proto-check: $(VENV)/.dev
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
+	$(PROTOC) --python_out="$$fresh" --pyi_out="$$fresh" --grpc_python_out="$$fresh" $(PROTOS) && \
+	diff -r -x __init__.py -x __pycache__ "$$fresh/serve/pb" serve/pb || { \
+	  echo "serve/pb is not what proto/ generates: run 'make proto'" >&2; exit 1; }
+
+loadtest: $(VENV)/.dev ## run Locust against a gateway: headless, short, every reply checked
+	@$(BIN)/python -m loadtests
+
+deploy-check: $(VENV)/.dev ## check manifests, Dockerfiles and YAML
+	@$(BIN)/python deploy/check.py
+
+clean: ## remove caches and what runs left; keeps the virtual environment and the archives
+	rm -rf run logs build dist *.egg-info
+	rm -rf .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
