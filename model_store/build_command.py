@@ -1,0 +1,115 @@
+"""`attnserve build` behind the command line: reads the files, shows progress, says what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from model_store import digits
+from model_store.build import DEMO, Listener, Naming, build_checkpoint, build_demo, build_untrained
+from model_store.errors import InputError
+from model_store.pack import write_archive
+from model_store.train import Report, Schedule
+from model_store.user_net import pack_user_net, read_description
+
+SAMPLES_PER_CLASS: Final = 3
+
+
+def demo(output: Path, *, samples: Path | None, checkpoints: Path | None, force: bool) -> None:
+    """Train and package the four digits nets, and write held-out images where asked to."""
+    with _listening() as listener:
+        build_demo(output, checkpoints=checkpoints, force=force, listener=listener)
+    if samples is not None:
+        written = digits.write_samples(samples, per_class=SAMPLES_PER_CLASS)
+        typer.echo(f"{samples}: {len(written)} held-out images")
+
+
+def zoo_net(
+    architecture: str, weights: Path | None, labels: Path | None, naming: Naming, output: Path
+) -> None:
+    """Package a zoo net: with weights, which need labels, or untrained without.
+
+    Raises:
+        InputError: Weights without labels, or files that cannot be used.
+    """
+    names = None if labels is None else read_labels(labels)
+    if weights is None:
+        path = build_untrained(architecture, names, naming, output)
+    elif names is None:
+        raise InputError(
+            "--labels is required with --checkpoint: one class a line, in the order of the logits"
+        )
+    else:
+        path = build_checkpoint(architecture, weights, names, naming, output)
+    typer.echo(f"{path}")
+
+
+def user_net(torchscript: Path, signature: Path, output: Path) -> None:
+    """Package a user's own TorchScript."""
+    description = read_description(signature)
+    typer.echo(f"{write_archive(output, pack_user_net(read_bytes(torchscript), description))}")
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """One label per line; blank lines at the end do not count.
+
+    Raises:
+        InputError: The file cannot be read as UTF-8.
+    """
+    try:
+        return tuple(line.strip() for line in read_bytes(path).decode("utf-8").rstrip().split("\n"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"labels: {str(path)!r} must be UTF-8 text: {error}") from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file that the user named.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {str(path)!r}: {error.strerror}") from error
+
+
+@contextmanager
+def _listening() -> Iterator[Listener]:
+    """A progress bar on a terminal; elsewhere one line for each finished net."""
+    console = Console(stderr=True, highlight=False)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        epochs = Schedule().epochs
+        tasks = {name: progress.add_task(name, total=epochs, start=False, state="") for name in DEMO}
+
+        def on_epoch(name: str, epoch: int, accuracy: float) -> None:
+            progress.start_task(tasks[name])
+            progress.update(tasks[name], completed=epoch, state=f"validation {accuracy:.1%}")
+
+        def on_built(name: str, path: Path, report: Report | None) -> None:
+            progress.update(tasks[name], completed=epochs, state="")
+            progress.console.print(f"{path}: {_summary(report)}", soft_wrap=True)
+
+        yield Listener(on_epoch=on_epoch, on_built=on_built)
+
+
+def _summary(report: Report | None) -> str:
+    if report is None:
+        return "already there, hash matches"
+    lower, upper = report.accuracy_interval_95
+    return (
+        f"held-out accuracy {report.accuracy:.2%} (95 % interval {lower:.1%} to {upper:.1%}), "
+        f"trained in {report.training_seconds:.1f} s"
+    )

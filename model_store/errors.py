@@ -1,0 +1,30 @@
+"""Everything that the foundry refuses, one class per reaction a caller may choose.
+
+BuildError
+|-- InputError      what was asked for or handed in is wrong: change it and try again
+|-- ArchiveError    an archive on disk is not what it says it is: build or fetch it again
+|-- ParityError     the TorchScript form does not compute what the eager net computes
+`-- TrainingError   a trained net stayed below the accuracy that it must reach
+"""
+
+from __future__ import annotations
+
+
+class BuildError(Exception):
+    """Any expected failure of the foundry; its text is fit for a user's eyes."""
+
+
+class InputError(BuildError):
+    """The caller's fault: a name, file or option that breaks a rule, which the text states."""
+
+
+class ArchiveError(BuildError):
+    """A damaged or foreign archive; the text names the file or the entry."""
+
+
+class ParityError(BuildError):
+    """TorchScript and eager logits differ by more than the tolerance; the text gives both figures."""
+
+
+class TrainingError(BuildError):
+    """Training ended below the required accuracy; the text gives both figures."""

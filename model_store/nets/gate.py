@@ -1,0 +1,62 @@
+"""What every channel-attention block has in common: one module that yields the gates.
+
+Rules of this package, on which the `attention` output of a net relies:
+
+- an attention block holds exactly one `ChannelGate`;
+- what that gate returns is exactly what the block multiplies its features by.
+
+So hooks on a net's `ChannelGate` modules, in forward order, see all of its attention, whatever the paper.
+"""
+
+from torch import Tensor, nn
+
+
+class ChannelGate(nn.Module):
+    """Base of the modules that turn features [N, C, H, W] into gates [N, branches * C], branch-major.
+
+    Branch-major: the first C columns belong to the first branch.
+
+    Args:
+        channels: C, at least 1.
+        branches: how many feature maps compete for a channel: 1 where a gate only scales (SE, ECA), M for SK.
+
+    Raises:
+        ValueError: a number is below 1.
+    """
+
+    channels: int
+    branches: int
+
+    def __init__(self, channels: int, branches: int = 1) -> None:
+        super().__init__()
+        require_positive(channels=channels, branches=branches)
+        self.channels = channels
+        self.branches = branches
+
+
+class ChannelScale(nn.Module):
+    """Features rescaled channel by channel: y_c = s_c * u_c.
+
+    Args:
+        gate: maps features [N, C, H, W] to s [N, C].
+    """
+
+    def __init__(self, gate: ChannelGate) -> None:
+        super().__init__()
+        self.gate = gate
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Rescale u [N, C, H, W], of any float type; the result has the same shape and type."""
+        gates: Tensor = self.gate(features)
+        return features * gates[:, :, None, None]
+
+
+def require_positive(**numbers: int) -> None:
+    """Refuse the first of the named numbers that is below 1.
+
+    Raises:
+        ValueError: naming the parameter, its value and the rule.
+    """
+    for name, value in numbers.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")

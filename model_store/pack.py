@@ -1,0 +1,230 @@
+"""A deterministic .mar: the same contents give the same bytes, in any folder and at any time.
+
+Entries are stored uncompressed (weights hardly shrink, and zlib's output differs between its versions),
+sorted by name, with a fixed date and fixed permissions. SHA256SUMS inside lists every other entry; the sha256
+of that file, `contents_sha256`, names the archive's contents from within.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import io
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from torch import Tensor
+
+from model_store.errors import ArchiveError, InputError
+from model_store.script import ExportedNet
+from model_store.signature import Identity, Signature
+
+SUMS: Final = "SHA256SUMS"
+MODEL: Final = "model.pt"
+SIGNATURE: Final = "signature.json"
+CONFIG: Final = "model-config.yaml"
+MANIFEST: Final = "MAR-INF/MANIFEST.json"
+ENTRY: Final = "attn_entry.py"
+HANDLERS: Final = "attn_handlers"  # another name than the repository's, so that no installed package hides it
+PARITY: Final = "parity.npz"
+
+_ENTRY_SOURCE: Final = '''\
+"""Where TorchServe starts: it wants exactly one class defined in the handler's module."""
+
+from attn_handlers.classify import Classifier
+
+
+class Handler(Classifier):
+    """The classifier that came with this archive."""
+'''
+# The gateway forms the batches, so that TorchServe is to pass each request on at once. A delay of 0 would be
+# read as "not set", which means 100 ms.
+_MODEL_CONFIG: Final = {
+    "minWorkers": 1,
+    "maxWorkers": 1,
+    "batchSize": 1,
+    "maxBatchDelay": 1,
+    "responseTimeout": 60,
+    "startupTimeout": 300,
+    "maxRetryTimeoutInSec": 60,
+    "jobQueueSize": 100,
+}
+_EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold
+_MODE: Final = 0o100644 << 16  # a regular file, rw-r--r--, where a zip keeps it
+_UNIX: Final = 3  # zip's number for the system that wrote it; Python's own choice depends on the machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """A packed model, not yet on disk."""
+
+    file_name: str
+    data: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Of the whole file."""
+        return sha256(self.data)
+
+
+def pack(signature: Signature, net: ExportedNet) -> Archive:
+    """Put a model and everything that serves it into one file.
+
+    Raises:
+        InputError: The handlers' sources are not installed.
+    """
+    entries = {
+        MANIFEST: _manifest(signature.identity),
+        ENTRY: _ENTRY_SOURCE.encode(),
+        CONFIG: "".join(f"{key}: {value}\n" for key, value in _MODEL_CONFIG.items()).encode(),
+        MODEL: net.model,
+        SIGNATURE: signature.to_json(),
+        PARITY: _npz(input=net.samples, logits=net.logits),
+        **{f"{HANDLERS}/{name}": source for name, source in _handler_sources().items()},
+    }
+    entries[SUMS] = sums_text({name: sha256(data) for name, data in entries.items()}).encode()
+    return Archive(file_name=file_name(signature.identity), data=_zip(entries))
+
+
+def write_archive(folder: Path, archive: Archive) -> Path:
+    """Write an archive and its line in the folder's SHA256SUMS; a reader never sees half a file.
+
+    Args:
+        folder: Made if missing.
+        archive: Replaces a file of the same name.
+
+    Returns:
+        The archive's path.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / archive.file_name
+    with _locked(folder):
+        _write_atomically(path, archive.data)
+        known = read_sums(folder / SUMS) if (folder / SUMS).exists() else {}
+        kept = {name: digest for name, digest in known.items() if (folder / name).exists()}
+        _write_atomically(folder / SUMS, sums_text(kept | {path.name: archive.sha256}).encode())
+    return path
+
+
+def file_name(identity: Identity) -> str:
+    """NAME.mar for version 1, NAME-vVERSION.mar for later ones."""
+    suffix = "" if identity.version == "1" else f"-v{identity.version}"
+    return f"{identity.name}{suffix}.mar"
+
+
+def sha256(data: bytes) -> str:
+    """Hexadecimal SHA-256."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sums_text(digests: Mapping[str, str]) -> str:
+    """What `sha256sum` prints for these files, sorted by name."""
+    return "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
+
+
+def parse_sums(text: str, source: str) -> dict[str, str]:
+    """Read sha256sum's format: name -> digest.
+
+    Raises:
+        ArchiveError: A line is not "DIGEST  NAME"; the message names `source` and the line.
+    """
+    digests = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        digest, separator, name = line.partition("  ")
+        if not separator or not name or len(digest) != hashlib.sha256().digest_size * 2:
+            raise ArchiveError(f"{source}: line {number} must be '<sha256>  <name>', got {line!r}")
+        digests[name] = digest
+    return digests
+
+
+def read_sums(path: Path) -> dict[str, str]:
+    """Read a SHA256SUMS file: name -> digest.
+
+    Raises:
+        ArchiveError: as parse_sums.
+    """
+    return parse_sums(path.read_text(encoding="utf-8"), str(path))
+
+
+def has_current_handlers(path: Path) -> bool:
+    """Whether the handlers inside an intact archive are those that a new one would get."""
+    current = {f"{HANDLERS}/{name}": source for name, source in _handler_sources().items()}
+    with zipfile.ZipFile(path) as archive:
+        packed = [name for name in archive.namelist() if name.startswith(f"{HANDLERS}/")]
+        return {name: archive.read(name) for name in packed} == current
+
+
+def _manifest(identity: Identity) -> bytes:
+    # Without createdOn, which TorchServe does not read: it would make every build different.
+    document = {
+        "runtime": "python",
+        "archiverVersion": "0.12.0",
+        "model": {
+            "modelName": identity.name,
+            "modelVersion": identity.version,
+            "handler": ENTRY,
+            "serializedFile": MODEL,
+            "configFile": CONFIG,
+        },
+    }
+    return f"{json.dumps(document, indent=2)}\n".encode()
+
+
+def _handler_sources() -> dict[str, bytes]:
+    # Found as data, never imported: the foundry and the handlers share formats, not code.
+    found = importlib.util.find_spec("handlers")
+    if found is None or not found.submodule_search_locations:
+        raise InputError("the package 'handlers', whose sources travel in every archive, is not installed")
+    folder = Path(next(iter(found.submodule_search_locations)))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.py"))}
+
+
+def _npz(**arrays: Tensor) -> bytes:
+    buffer = io.BytesIO()
+    # numpy stores uncompressed and dates every entry 1980-01-01, so equal arrays give equal bytes.
+    np.savez(buffer, allow_pickle=False, **{name: tensor.numpy() for name, tensor in arrays.items()})
+    return buffer.getvalue()
+
+
+def _zip(entries: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in sorted(entries.items()):
+            info = zipfile.ZipInfo(name, date_time=_EPOCH)
+            info.create_system = _UNIX
+            info.external_attr = _MODE
+            archive.writestr(info, data)
+    return buffer.getvalue()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    # Two builds into one folder at a time would lose one's line of SHA256SUMS.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

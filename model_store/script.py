@@ -1,0 +1,284 @@
+"""Eager net -> TorchScript -> frozen, with proof that nothing changed.
+
+The first form of CANDIDATES whose outputs equal the eager net's is taken. "Equal" is relative: the largest
+absolute difference over all samples, divided by the largest absolute value. Freezing folds batch
+normalisation into the convolutions, which moves the last bits, so bitwise equality is not asked.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from model_store.errors import ParityError
+from model_store.nets.gate import ChannelGate
+from model_store.torchscript_bytes import to_bytes
+
+Form: TypeAlias = Literal["trace", "script", "given"]
+TOLERANCE: Final = 1e-4
+SMALL_BATCHES: Final = (1, 2, 5, 16)
+LARGE_BATCHES: Final = (1, 2, 3)
+LARGE_SIDE: Final = 128  # pixels; from here on 16 images would cost seconds and show nothing new
+KEPT_SAMPLES: Final = 4  # parity.npz: enough to catch a wrong device or kernel, small enough to travel
+EXPLAIN: Final = "explain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateBlock:
+    """Columns that one attention block contributes to `explain`: channels * branches, branch-major."""
+
+    block: str
+    channels: int
+    branches: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """How far TorchScript strayed from eager, relative to the largest output, and where this was measured."""
+
+    tolerance: float
+    max_abs_error: float
+    batch_sizes: tuple[int, ...]
+    form: Form
+    samples: Literal["real", "random"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedNet:
+    """A proven TorchScript file.
+
+    Attributes:
+        model: Bytes of model.pt: forward(x FP32 [N,3,H,W]) -> logits FP32 [N,K], and, where the layout is not
+            empty, explain(x) -> (logits [N,K], gates FP32 [N, sum of channels * branches]).
+        parity: The proof.
+        attention_layout: One entry per attention block in forward order; empty: no `explain`.
+        samples: FP32 [n,3,H,W], n <= KEPT_SAMPLES.
+        logits: FP32 [n,K], the eager net's answers to the samples.
+    """
+
+    model: bytes
+    parity: Parity
+    attention_layout: tuple[GateBlock, ...]
+    samples: Tensor
+    logits: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofInputs:
+    """Inputs of the proof: FP32 [n,3,H,W] each, always random ones, and real ones where there are any."""
+
+    random: tuple[Tensor, ...]
+    real: tuple[Tensor, ...]
+
+    @property
+    def all(self) -> tuple[Tensor, ...]:
+        """Random and real batches."""
+        return self.random + self.real
+
+    @property
+    def kept(self) -> Tensor:
+        """The few samples that travel with the archive: real ones if possible, FP32 [n,3,H,W]."""
+        return (self.real or self.random)[-1][:KEPT_SAMPLES]
+
+    def parity(self, form: Form, error: float) -> Parity:
+        """The record of a proof with these inputs."""
+        return Parity(
+            tolerance=TOLERANCE,
+            max_abs_error=error,
+            batch_sizes=tuple(sorted({len(batch) for batch in self.all})),
+            form=form,
+            samples="real" if self.real else "random",
+        )
+
+
+class Explainable(nn.Module):
+    """A net with a second method that also returns what its channel gates said."""
+
+    def __init__(self, net: nn.Module) -> None:
+        """Wrap `net`, which maps FP32 [N,3,H,W] to logits FP32 [N,K] and holds at least one ChannelGate."""
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits FP32 [N,K] of x FP32 [N,3,H,W]."""
+        logits: Tensor = self.net(x)
+        return logits
+
+    def explain(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits FP32 [N,K] and all gates FP32 [N,C]: blocks in forward order, each flattened."""
+        seen: list[Tensor] = []
+        with _gates_reported(self.net, lambda _gate, weights: seen.append(weights.flatten(1))):
+            logits: Tensor = self.net(x)
+        return logits, torch.cat(seen, dim=1)
+
+
+def export(net: nn.Module, *, input_size: tuple[int, int], real: Tensor | None = None) -> ExportedNet:
+    """Turn an eager net into a frozen TorchScript file.
+
+    Args:
+        net: Any module from FP32 [N,3,H,W] to logits FP32 [N,K]; it is put into eval mode.
+        input_size: (H, W).
+        real: Preprocessed real inputs FP32 [n,3,H,W], where there are any.
+
+    Raises:
+        ParityError: No form computes what the eager net computes; the message gives each form's figure.
+    """
+    inputs = proof_inputs(input_size, real)
+    example = inputs.random[1]
+    layout = attention_layout(net.eval(), example)
+    eager = Explainable(net).eval() if layout else net
+    methods = {"forward": example} | ({EXPLAIN: example} if layout else {})
+    refusals = []
+    for form in CANDIDATES:
+        try:
+            model = _frozen(form, eager, methods)
+            error = max_relative_error(eager, load(model), list(methods), inputs.all)
+        except (RuntimeError, TypeError, AttributeError) as failure:
+            # What torch.jit raises for Python that it cannot read; the next form may be able to.
+            refusals.append(f"{form}: {str(failure).strip().splitlines()[0]}")
+            continue
+        if error <= TOLERANCE:
+            return exported(net, model, inputs, parity=inputs.parity(form, error), layout=layout)
+        refusals.append(f"{form}: relative error {error:.3g}")
+    raise ParityError(
+        f"no TorchScript form equals the eager net (tolerance {TOLERANCE:g}): {'; '.join(refusals)}"
+    )
+
+
+def exported(
+    net: nn.Module, model: bytes, inputs: ProofInputs, *, parity: Parity, layout: tuple[GateBlock, ...] = ()
+) -> ExportedNet:
+    """Put a proven file together with the samples that let others repeat the proof."""
+    with torch.inference_mode():
+        logits = net(inputs.kept)
+    return ExportedNet(
+        model=model, parity=parity, attention_layout=layout, samples=inputs.kept, logits=logits
+    )
+
+
+def attention_layout(net: nn.Module, x: Tensor) -> tuple[GateBlock, ...]:
+    """The gates of a net in the order in which a forward pass of x FP32 [N,3,H,W] calls them."""
+    names = {module: name.removesuffix(".gate") for name, module in net.named_modules()}
+    seen: list[GateBlock] = []
+
+    def note(gate: ChannelGate, _weights: Tensor) -> None:
+        seen.append(GateBlock(block=names[gate], channels=gate.channels, branches=gate.branches))
+
+    with _gates_reported(net, note), torch.inference_mode():
+        net(x)
+    return tuple(seen)
+
+
+def proof_inputs(input_size: tuple[int, int], real: Tensor | None = None) -> ProofInputs:
+    """Batches of several sizes, so that a size baked into the graph shows.
+
+    Args:
+        input_size: (H, W).
+        real: FP32 [n,3,H,W]; sizes above n are left out.
+    """
+    sizes = LARGE_BATCHES if max(input_size) >= LARGE_SIDE else SMALL_BATCHES
+    generator = torch.Generator().manual_seed(0)
+    random = tuple(torch.randn(size, 3, *input_size, generator=generator) for size in sizes)
+    available = () if real is None else tuple(real[:size] for size in sizes if size <= len(real))
+    return ProofInputs(random=random, real=available)
+
+
+@torch.inference_mode()
+def max_relative_error(
+    expected: nn.Module, found: nn.Module, methods: Sequence[str], batches: Sequence[Tensor]
+) -> float:
+    """Largest absolute difference of any output, divided by the largest absolute value of that output.
+
+    NaN when an output is not finite, which no tolerance admits.
+    """
+    differences: dict[tuple[str, int], list[Tensor]] = {}
+    magnitudes: dict[tuple[str, int], list[Tensor]] = {}
+    for method in methods:
+        for batch in batches:
+            wanted, got = (_outputs(getattr(module, method)(batch)) for module in (expected, found))
+            for index, (left, right) in enumerate(zip(wanted, got, strict=True)):
+                differences.setdefault((method, index), []).append((left - right).abs().max())
+                magnitudes.setdefault((method, index), []).append(left.abs().max())
+    ratios = [
+        torch.stack(differences[key]).max() / torch.stack(magnitudes[key]).max().clamp_min(1e-12)
+        for key in differences
+    ]
+    return float(torch.stack(ratios).max())
+
+
+def load(model: bytes) -> torch.jit.ScriptModule:
+    """Load a TorchScript file's bytes on the CPU."""
+    with quiet_jit():
+        module: torch.jit.ScriptModule = torch.jit.load(  # type: ignore[no-untyped-call] # torch's lack
+            io.BytesIO(model), map_location="cpu"
+        )
+    return module
+
+
+@contextmanager
+def quiet_jit() -> Iterator[None]:
+    """Hold back torch.jit's deprecation notice and the tracer's doubts, here and nowhere else.
+
+    The notice asks for torch.export, whose files need the net's Python or a compiler where they are served.
+    """
+    with warnings.catch_warnings():
+        # Whether a trace has baked in a value is decided by the proof, not by the tracer's guess.
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        warnings.filterwarnings("ignore", category=DeprecationWarning, message=r".*torch\.jit")
+        yield
+
+
+def _traced(module: nn.Module, methods: Mapping[str, Tensor]) -> torch.jit.ScriptModule:
+    traced: torch.jit.ScriptModule = torch.jit.trace_module(  # type: ignore[no-untyped-call] # torch's lack
+        module, dict(methods), check_trace=False
+    )
+    return traced
+
+
+def _scripted(module: nn.Module, methods: Mapping[str, Tensor]) -> torch.jit.ScriptModule:
+    if EXPLAIN in methods:
+        raise TypeError("the gates are read by forward hooks, which cannot be scripted")
+    scripted: torch.jit.ScriptModule = torch.jit.script(module)
+    return scripted
+
+
+# Tracing first: it needs nothing of the net's code, and a trace that baked in a batch size fails the proof.
+CANDIDATES: Final[dict[Form, Callable[[nn.Module, Mapping[str, Tensor]], torch.jit.ScriptModule]]] = {
+    "trace": _traced,
+    "script": _scripted,
+}
+
+
+def _frozen(form: Form, module: nn.Module, methods: Mapping[str, Tensor]) -> bytes:
+    with quiet_jit(), torch.no_grad():
+        converted = CANDIDATES[form](module, methods)
+        # One frozen file holds both methods and each weight once: `explain` adds a few kB of code.
+        frozen: torch.jit.ScriptModule = torch.jit.freeze(
+            converted, preserved_attrs=[name for name in methods if name == EXPLAIN]
+        )
+        return to_bytes(frozen)
+
+
+@contextmanager
+def _gates_reported(net: nn.Module, report: Callable[[ChannelGate, Tensor], None]) -> Iterator[None]:
+    def hook(gate: nn.Module, _inputs: object, weights: Tensor) -> None:
+        assert isinstance(gate, ChannelGate), "only gates are hooked"  # noqa: S101 # our own invariant
+        report(gate, weights)
+
+    hooks = [gate.register_forward_hook(hook) for gate in net.modules() if isinstance(gate, ChannelGate)]
+    try:
+        yield
+    finally:
+        for installed in hooks:
+            installed.remove()
+
+
+def _outputs(result: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return result if isinstance(result, tuple) else (result,)

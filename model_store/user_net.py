@@ -1,0 +1,158 @@
+"""A user's own TorchScript file: described in a few lines, tried, and packaged as it is.
+
+The description is JSON or YAML. Required are `name`, `labels` and `input` (as in signature.json: size,
+resize, mean, std); the other fields of Description have the defaults that it shows.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal
+
+import torch
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from torch import Tensor
+
+from model_store import script
+from model_store.errors import InputError, ParityError
+from model_store.pack import Archive, pack, sha256
+from model_store.signature import BATCH_BUCKETS, Identity, InputRecipe, Signature
+
+LOGITS_DIMENSIONS: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What a user says of a net; see Signature and Identity for the fields' meaning."""
+
+    # Labels and versions are often numbers, which YAML does not quote.
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+
+    name: str
+    labels: tuple[str, ...]
+    input: InputRecipe
+    version: str = "1"
+    architecture: str = "torchscript"
+    family: str = "unknown"
+    attention: str = "unknown"
+    trained: bool = True
+    batch_buckets: tuple[int, ...] = BATCH_BUCKETS
+    threads: int | None = None
+    cuda_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    card: dict[str, Any] = field(default_factory=dict)
+
+    def identity(self) -> Identity:
+        """The part that names the model."""
+        return Identity(
+            name=self.name,
+            version=self.version,
+            architecture=self.architecture,
+            family=self.family,
+            attention=self.attention,
+            trained=self.trained,
+        )
+
+
+def read_description(path: Path) -> Description:
+    """Read a user's description.
+
+    Raises:
+        InputError: Unreadable, a key missing, unknown or of the wrong type; the message names file and key.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))  # YAML 1.2 holds JSON
+        return TypeAdapter(Description).validate_python(document)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"signature: cannot read {str(path)!r}: {error}") from error
+    except yaml.YAMLError as error:
+        first_line = str(error).partition("\n")[0]
+        raise InputError(f"signature: {str(path)!r} is neither JSON nor YAML: {first_line}") from error
+    except ValidationError as error:
+        raise InputError(f"signature: {str(path)!r}: {_first_problem(error)}") from error
+
+
+def pack_user_net(model: bytes, description: Description) -> Archive:
+    """Package a TorchScript file unchanged, after having tried it.
+
+    Args:
+        model: The file: forward(x FP32 [N,3,H,W]) -> logits FP32 [N,K], in eval mode.
+        description: What the user says of it.
+
+    Raises:
+        InputError: The file is no TorchScript, or does not take or give what the description says.
+        ParityError: Two runs of the same input differ by more than the tolerance.
+    """
+    net = _load(model)
+    inputs = script.proof_inputs(description.input.size)
+    for batch in inputs.all:
+        _require_logits(net, batch, len(description.labels))
+    # There is no eager net to compare with, but a net that contradicts itself is caught.
+    error = script.max_relative_error(net, _load(model), ["forward"], inputs.all)
+    if not error <= script.TOLERANCE:
+        raise ParityError(
+            f"two runs on the same input differ by {error:.3g} (tolerance {script.TOLERANCE:g})"
+        )
+    exported = script.exported(net, model, inputs, parity=inputs.parity("given", error))
+    signature = Signature(
+        identity=description.identity(),
+        recipe=description.input,
+        labels=description.labels,
+        attention_layout=exported.attention_layout,
+        weights_sha256=sha256(model),
+        parity=exported.parity,
+        card=description.card,
+        batch_buckets=description.batch_buckets,
+        threads=description.threads,
+        cuda_dtype=description.cuda_dtype,
+    )
+    return pack(signature, exported)
+
+
+def _load(model: bytes) -> torch.jit.ScriptModule:
+    try:
+        net = script.load(model)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"torchscript: not a file that torch.jit.load reads: {_last_line(error)}") from error
+    # A frozen module has no such attribute any more.
+    if getattr(net, "training", False):
+        raise InputError("torchscript: the net is in training mode; call .eval() before saving it")
+    return net
+
+
+@torch.inference_mode()
+def _require_logits(net: torch.jit.ScriptModule, batch: Tensor, classes: int) -> None:
+    given = f"an FP32 input {list(batch.shape)}"
+    try:
+        logits = net(batch)
+    except (RuntimeError, TypeError, NotImplementedError) as error:
+        raise InputError(f"torchscript: the net refuses {given}: {_last_line(error)}") from error
+    if not isinstance(logits, Tensor) or logits.ndim != LOGITS_DIMENSIONS or len(logits) != len(batch):
+        found = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise InputError(
+            f"torchscript: {given} must give logits [{len(batch)}, {classes}] as one tensor, got {found}"
+        )
+    if logits.dtype != torch.float32:
+        raise InputError(f"torchscript: logits must be torch.float32, got {logits.dtype}")
+    if logits.shape[1] != classes:
+        raise InputError(f"labels: {classes} given, but the net has {logits.shape[1]} classes")
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    path = ".".join(str(part) for part in problem["loc"]) or "the document"
+    text = f"{path}: {problem['msg']}"
+    if problem["type"] in {"missing", "missing_argument"}:
+        return f"{text}: this key is required"
+    if problem["type"] == "unexpected_keyword_argument":
+        known = [one.name for one in fields(Description)]
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        return f"{path}: unknown key{f'; did you mean {near[0]!r}?' if near else ''}"
+    return f"{text}, got {problem['input']!r}"
+
+
+def _last_line(error: Exception) -> str:
+    # TorchScript puts the reason after its own traceback.
+    return str(error).strip().splitlines()[-1]
