@@ -1,0 +1,132 @@
+"""The handler that TorchServe calls: one class, `initialize` once, `handle` per batch.
+
+What may fail is answered per item, inside the reply. Only the loss of a whole forward pass is raised, as
+RuntimeError: TorchServe then answers the batch UNAVAILABLE, and the gateway sends it elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Final
+
+import torch
+
+from .attn_archive import ArchiveError, Signature, read_signature, verify_sums
+from .attn_batch import Prepared, Preparer, scatter
+from .attn_decode import ImageLimits
+from .attn_device import Placement, choose_device, choose_dtype, gpu_required, is_sticky_cuda_error
+from .attn_net import Net, NetOutput
+from .attn_rows import Card, Context, Run, answer, read_rows
+
+HANDLER_VERSION: Final = "1"
+MAX_DECODE_THREADS: Final = 4
+
+_log = logging.getLogger(__name__)
+
+
+class Classifier:
+    """Classifies images with the archive's net.
+
+    Made by TorchServe, which calls `initialize` before the first `handle`, and both from one thread.
+    """
+
+    def initialize(self, ctx: Context) -> None:
+        """Verify the archive, load the net, warm it up and check it: what is served afterwards is right.
+
+        Raises:
+            RuntimeError: The archive is damaged or incomplete, its net does not compute on this machine what
+                it computed when it was built, or a GPU was asked for and there is none.
+        """
+        try:
+            self._load(ctx)
+        except RuntimeError:
+            raise
+        except Exception as error:
+            raise ArchiveError(f"the archive cannot be loaded: {error}") from error
+
+    def _load(self, ctx: Context) -> None:
+        folder = Path(str(ctx.system_properties["model_dir"]))
+        contents_sha256 = verify_sums(folder)
+        signature = read_signature(folder)
+        limits = ImageLimits.of_config(ctx.model_yaml_config or {})
+        placement = _placement(ctx, signature)
+        self._net = Net(folder, signature, placement)
+        self._net.warm_up()
+        self._net.check_parity(folder)
+        pool = ThreadPoolExecutor(min(MAX_DECODE_THREADS, os.cpu_count() or 1), thread_name_prefix="decode")
+        self._preparer = Preparer(signature.recipe, limits, pool, pin=placement.on_cuda)
+        self._columns = {"logits": len(signature.labels), "attention": signature.gate_columns}
+        self._card = Card(
+            signature=signature,
+            contents_sha256=contents_sha256,
+            device=str(placement.device),
+            handler=HANDLER_VERSION,
+        )
+        _log.info("%s version %s is ready on %s", signature.name, signature.version, placement.device)
+
+    def handle(self, data: Sequence[Mapping[str, object]], ctx: Context) -> list[bytes]:
+        """Answer one TorchServe batch: rows of the gateway and of stock clients alike, with one forward pass.
+
+        A bad row or item is answered for itself and touches no other.
+
+        Args:
+            data: One TorchServe request per row: key to bytes.
+            ctx: TorchServe's context.
+
+        Returns:
+            One answer per row: a packed reply (see attn_wire), or JSON for a stock client.
+
+        Raises:
+            RuntimeError: The forward pass failed; the traceback is in the log. TorchServe answers the whole
+                batch UNAVAILABLE, which the gateway retries. (After a CUDA error that only a new process
+                cures, the process ends instead, and TorchServe starts another.)
+        """
+        started = perf_counter_ns()
+        rows = read_rows(data, explains=self._net.explains)
+        explain = any(row.wants_attention for row in rows)
+        prepared = self._preparer.prepare([item for row in rows for item in row.items()])
+        decoded = perf_counter_ns()
+        output = self._forward(prepared, explain=explain)
+        inferred = perf_counter_ns()
+        columns = {name: width for name, width in self._columns.items() if explain or name == "logits"}
+        run = Run(
+            results=scatter(output, prepared, columns=columns),
+            decode_us=(decoded - started) // 1000,
+            inference_us=(inferred - decoded) // 1000,
+            inferred_ns=inferred,
+        )
+        return answer(rows, run, self._card, ctx)
+
+    def _forward(self, prepared: Prepared, *, explain: bool) -> NetOutput | None:
+        if not prepared.order:
+            return None
+        try:
+            return self._net(prepared.batch, explain=explain)
+        except Exception as error:
+            _log.exception("the forward pass of %d items failed", len(prepared.order))
+            if is_sticky_cuda_error(error):
+                _log.critical("this process cannot use its GPU any more and ends, so that a new one starts")
+                logging.shutdown()
+                os._exit(1)
+            # The text must not name CUDA: TorchServe would take that for exhausted memory.
+            raise RuntimeError("the forward pass failed; see the worker's log") from error
+
+
+def _placement(ctx: Context, signature: Signature) -> Placement:
+    """Decide where to run, and prepare torch for it."""
+    gpu_id = ctx.system_properties.get("gpu_id")
+    device = choose_device(
+        gpu_id if isinstance(gpu_id, int) else None,
+        cuda_available=torch.cuda.is_available(),
+        required=gpu_required(ctx.model_yaml_config or {}, os.environ),
+    )
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    elif signature.threads is not None:
+        torch.set_num_threads(signature.threads)
+    return Placement(device=device, dtype=choose_dtype(device, signature.cuda_dtype))

@@ -1,0 +1,357 @@
+"""The handler as TorchServe calls it: batches in, one answer per row out, and nobody pays for another's item."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from handlers.attn_net import Net
+
+if TYPE_CHECKING:
+    from handlers.classify import Classifier
+    from tests.handlers.conftest import Archive, Encode, FakeContext, Pack, TinyNet, Unpack
+
+    Loaded = tuple[Classifier, FakeContext]
+
+LABELS = ("black", "red", "green", "blue")
+MEAN, STD = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
+EVERYTHING = ("probabilities", "logits", "attention")
+DESCRIBE = {"attnserve": b'{"version": 1, "describe": true}'}
+
+
+def _images(count: int) -> dict[str, object]:
+    return {"kind": "image", "count": count}
+
+
+def _normalised(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    scaled = (pixels.astype(np.float64) / 255 - MEAN) / STD
+    return np.ascontiguousarray(np.moveaxis(scaled, -1, -3), np.float32)
+
+
+@pytest.fixture
+def pictures() -> NDArray[np.uint8]:
+    """Six different pictures of the net's own size, uint8 [6,16,16,3]."""
+    return np.random.default_rng(7).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
+
+
+def test_answers_are_the_nets(
+    loaded: Loaded, net: TinyNet, pack: Pack, unpack: Unpack, encode: Encode, pictures: NDArray[np.uint8]
+) -> None:
+    """Logits, softmax and gates of encoded images, pixels and inputs equal the eager net's."""
+    classifier, context = loaded
+    row = pack(
+        [_images(2), {"kind": "input", "shape": [1, 3, 16, 16]}, {"kind": "pixels", "shape": [3, 16, 16, 3]}],
+        [
+            encode("PNG", Image.fromarray(pictures[0])),
+            encode("PNG", Image.fromarray(pictures[1])),
+            _normalised(pictures[2:3]).tobytes(),
+            pictures[3:].tobytes(),
+        ],
+        outputs=EVERYTHING,
+    )
+    answer = unpack(classifier.handle([row], context)[0])
+    with torch.inference_mode():
+        logits, gates = net.explain(torch.from_numpy(_normalised(pictures)))
+    assert answer.header["status"] == [0] * 6
+    assert answer.header["messages"] == {}
+    assert answer.header["device"] == "cpu"
+    assert set(answer.header["timings_us"]) == {"decode", "inference", "encode"}
+    assert all(type(value) is int and value >= 0 for value in answer.header["timings_us"].values())
+    np.testing.assert_allclose(answer.arrays["logits"], logits.numpy(), atol=1e-5)
+    np.testing.assert_allclose(answer.arrays["probabilities"], torch.softmax(logits, 1).numpy(), atol=1e-5)
+    np.testing.assert_allclose(answer.arrays["attention"], gates.numpy(), atol=1e-5)
+
+
+def test_only_what_was_asked_for_is_answered_and_in_that_order(
+    loaded: Loaded, pack: Pack, unpack: Unpack, encode: Encode
+) -> None:
+    """The header lists the outputs as the request did."""
+    classifier, context = loaded
+    for outputs in (["logits"], ["attention", "probabilities"]):
+        row = pack([_images(1)], [encode("PNG", "red")], outputs=outputs)
+        answer = unpack(classifier.handle([row], context)[0])
+        assert [output["name"] for output in answer.header["outputs"]] == outputs
+
+
+def test_a_bad_item_is_alone_in_its_failure(
+    loaded: Loaded, pack: Pack, unpack: Unpack, encode: Encode, pictures: NDArray[np.uint8]
+) -> None:
+    """Its row is NaN with a code and a message; the others' numbers are what they are without it."""
+    classifier, context = loaded
+    good = [encode("PNG", Image.fromarray(picture)) for picture in pictures[:3]]
+    bad = [good[0][:100], b"", b"text"]
+    mixed = [bad[0], good[0], bad[1], good[1], good[2], bad[2]]
+    answer = unpack(classifier.handle([pack([_images(6)], mixed, EVERYTHING)], context)[0])
+    alone = unpack(classifier.handle([pack([_images(3)], good, EVERYTHING)], context)[0])
+    assert answer.header["status"] == [3, 0, 3, 0, 0, 3]
+    assert sorted(answer.header["messages"]) == ["0", "2", "5"]
+    for name, array in answer.arrays.items():
+        assert np.array_equal(array[[1, 3, 4]], alone.arrays[name])
+        assert np.isnan(array[[0, 2, 5]]).all()
+
+
+def test_a_batch_of_nothing_but_bad_items_is_answered(loaded: Loaded, pack: Pack, unpack: Unpack) -> None:
+    """Without anything to compute there is still an answer."""
+    classifier, context = loaded
+    answer = unpack(classifier.handle([pack([_images(2)], [b"", b"x"], EVERYTHING)], context)[0])
+    assert answer.header["status"] == [3, 3]
+    assert {name: array.shape for name, array in answer.arrays.items()} == {
+        "probabilities": (2, 4),
+        "logits": (2, 4),
+        "attention": (2, 2),
+    }
+    assert all(np.isnan(array).all() for array in answer.arrays.values())
+
+
+@pytest.mark.parametrize(
+    ("part", "blob", "words"),
+    [
+        ({"kind": "input", "shape": [1, 3, 8, 16]}, bytes(1536), "must have the shape [3, 16, 16] per item"),
+        ({"kind": "input", "shape": [1, 3, 16, 16]}, np.full(768, np.nan, "<f4").tobytes(), "must be finite"),
+        ({"kind": "input", "shape": [1, 3, 16, 16]}, np.full(768, np.inf, "<f4").tobytes(), "must be finite"),
+        ({"kind": "input", "shape": [1, 3, 16, 16]}, np.full(768, 3e38, "<f4").tobytes(), "is not finite"),
+    ],
+)
+def test_unusable_inputs_fail_alone(
+    loaded: Loaded, pack: Pack, unpack: Unpack, part: dict[str, object], blob: bytes, words: str
+) -> None:
+    """Wrong size, NaN, infinity, and finite values that overflow in the net: INVALID_ARGUMENT, this item only."""
+    classifier, context = loaded
+    fine = {"kind": "input", "shape": [1, 3, 16, 16]}
+    answer = unpack(classifier.handle([pack([part, fine], [blob, bytes(3072)], ["logits"])], context)[0])
+    assert answer.header["status"] == [3, 0]
+    assert words in answer.header["messages"]["0"]
+    assert np.isnan(answer.arrays["logits"][0]).all()
+    assert np.isfinite(answer.arrays["logits"][1]).all()
+
+
+def test_pixels_of_any_size_are_resized(loaded: Loaded, pack: Pack, unpack: Unpack, encode: Encode) -> None:
+    """Raw pixels take the same way as an image that was decoded to them."""
+    classifier, context = loaded
+    wide = np.random.default_rng(1).integers(0, 256, (2, 10, 40, 3), dtype=np.uint8)
+    tall = np.random.default_rng(2).integers(0, 256, (1, 33, 9, 3), dtype=np.uint8)
+    pixels = pack(
+        [{"kind": "pixels", "shape": list(wide.shape)}, {"kind": "pixels", "shape": list(tall.shape)}],
+        [wide.tobytes(), tall.tobytes()],
+    )
+    images = pack([_images(3)], [encode("PNG", Image.fromarray(picture)) for picture in (*wide, *tall)])
+    first, second = (unpack(answer) for answer in classifier.handle([pixels, images], context))
+    assert np.array_equal(first.arrays["probabilities"], second.arrays["probabilities"])
+
+
+def test_limits_are_the_archives(archive: Archive, pack: Pack, unpack: Unpack, encode: Encode) -> None:
+    """What is too large is RESOURCE_EXHAUSTED, encoded or not."""
+    classifier, context = archive.load(config={"handler": {"max_image_pixels": 100, "max_image_bytes": 5000}})
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    row = pack(
+        [_images(3), {"kind": "pixels", "shape": [1, 10, 11, 3]}],
+        [
+            encode("PNG", "red", (11, 10)),
+            encode("PNG", Image.fromarray(noise)),
+            encode("PNG", "red", (9, 11)),
+            bytes(330),
+        ],
+    )
+    answer = unpack(classifier.handle([row], context)[0])
+    assert answer.header["status"] == [8, 8, 0, 8]
+    assert answer.header["messages"]["0"] == (
+        "image: 11 x 10 pixels; at most 100 (max_image_pixels) are allowed"
+    )
+    assert "at most 5000 (max_image_bytes)" in answer.header["messages"]["1"]
+
+
+def test_a_protocol_error_is_an_answer(loaded: Loaded, pack: Pack, unpack: Unpack) -> None:
+    """A request that breaks the layout gets `error`, and its neighbours get their answers."""
+    classifier, context = loaded
+    good = pack([{"kind": "input", "shape": [1, 3, 16, 16]}], [bytes(3072)])
+    broken, fine = classifier.handle([pack([_images(2)], [b"one"]), good], context)
+    error = unpack(broken).header["error"]
+    assert error["code"] == 3
+    assert "blob '1' is missing" in error["message"]
+    assert unpack(fine).header["status"] == [0]
+
+
+def test_describe_gives_the_card(archive: Archive, loaded: Loaded, unpack: Unpack) -> None:
+    """The whole signature.json, and the digest that `sha256sum SHA256SUMS` gives."""
+    classifier, context = loaded
+    card = unpack(classifier.handle([DESCRIBE], context)[0]).header["describe"]
+    assert card == {
+        "signature": archive.signature,
+        "contents_sha256": archive.contents_sha256,
+        "device": "cpu",
+        "handler": "1",
+    }
+
+
+def test_attention_is_refused_where_there_is_none(archive: Archive, pack: Pack, unpack: Unpack) -> None:
+    """A net without gates says so."""
+    archive.rewrite(attention_layout=[])
+    classifier, context = archive.load()
+    header = unpack(classifier.handle([pack([_images(1)], [b""], ["attention"])], context)[0]).header
+    assert header["error"]["message"].startswith("outputs: 'attention' is not offered by this model")
+
+
+@pytest.mark.parametrize("key", ["body", "data", "image.jpg"])
+def test_a_stock_client_gets_json(loaded: Loaded, encode: Encode, key: str) -> None:
+    """One encoded image under TorchServe's usual keys gives the most likely labels, in order."""
+    classifier, context = loaded
+    answer = json.loads(classifier.handle([{key: bytearray(encode("JPEG", "red"))}], context)[0])
+    ranked = list(answer["probabilities"].values())
+    assert (answer["model"], answer["version"]) == ("tiny", "3")
+    assert answer["label"] == next(iter(answer["probabilities"]))
+    assert sorted(answer["probabilities"]) == sorted(LABELS)
+    assert ranked == sorted(ranked, reverse=True)
+    assert sum(ranked) == pytest.approx(1)
+    assert context.content_types == {0: "application/json"}
+    assert context.statuses == {}
+
+
+def test_a_stock_client_sees_the_five_best(archive: Archive, loaded: Loaded, encode: Encode) -> None:
+    """With more labels than five, the rest is left out."""
+    layers = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 9))
+    archive.replace_net(layers, labels=[f"class {index}" for index in range(9)])
+    classifier, context = archive.load()
+    answer = json.loads(classifier.handle([{"body": encode("PNG", "red")}], context)[0])
+    assert len(answer["probabilities"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"body": b"no image"}, "of no known image format"),
+        ({"body": b""}, "image: no bytes"),
+        ({"body": "text"}, "body must be an image's bytes, got str; check Content-Type"),
+        ({"body": {"a": 1}}, "body must be an image's bytes, got dict"),
+        ({}, "must hold one image under body or data, got keys []"),
+        ({"a": b"", "b": b""}, "got keys ['a', 'b']"),
+    ],
+)
+def test_a_bad_stock_request_is_a_400(loaded: Loaded, row: dict[str, Any], words: str) -> None:
+    """The status is this row's alone, the reason is JSON."""
+    classifier, context = loaded
+    _, answer = classifier.handle([DESCRIBE, row], context)
+    assert words in json.loads(answer)["error"]
+    assert context.statuses == {1: (400, "Bad Request")}
+    assert context.content_types == {1: "application/json"}
+
+
+def test_rows_of_all_kinds_share_a_forward_pass(
+    loaded: Loaded, pack: Pack, unpack: Unpack, encode: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packed, stock, describe and bad rows in one TorchServe batch: one forward pass, each row its own answer."""
+    classifier, context = loaded
+    red, blue = encode("PNG", "red"), encode("PNG", "blue")
+    sizes: list[int] = []
+    run = Net.__call__
+    monkeypatch.setattr(
+        Net, "__call__", lambda net, batch, **how: sizes.append(len(batch)) or run(net, batch, **how)
+    )
+    rows = [
+        pack([_images(2)], [red, b"bad"]),
+        {"body": blue},
+        DESCRIBE,
+        {"body": b"bad"},
+        pack([_images(1)], [blue]),
+    ]
+    first, stock, card, bad, last = classifier.handle(rows, context)
+    assert sizes == [3]
+    assert unpack(first).header["status"] == [0, 3]
+    assert unpack(card).header["describe"]["handler"] == "1"
+    assert "error" in json.loads(bad)
+    of_blue = dict(zip(LABELS, unpack(last).arrays["probabilities"][0].tolist(), strict=True))
+    assert json.loads(stock)["probabilities"] == of_blue
+
+
+def test_batches_larger_than_the_largest_bucket_are_split(loaded: Loaded, pack: Pack, unpack: Unpack) -> None:
+    """Eleven items through buckets of at most four give what they give one by one."""
+    classifier, context = loaded
+    x = np.random.default_rng(3).normal(size=(11, 3, 16, 16)).astype("<f4")
+    whole = pack([{"kind": "input", "shape": list(x.shape)}], [x.tobytes()], EVERYTHING)
+    single = [pack([{"kind": "input", "shape": [1, 3, 16, 16]}], [item.tobytes()], EVERYTHING) for item in x]
+    together = unpack(classifier.handle([whole], context)[0])
+    apart = [unpack(classifier.handle([row], context)[0]) for row in single]
+    for name, array in together.arrays.items():
+        np.testing.assert_allclose(array, np.concatenate([one.arrays[name] for one in apart]), atol=1e-6)
+
+
+def _fail(message: str) -> Any:  # noqa: ANN401 # stands in for a method
+    def failing(*_: object, **__: object) -> NoReturn:
+        raise RuntimeError(message)
+
+    return failing
+
+
+def test_a_lost_forward_pass_is_raised(
+    loaded: Loaded,
+    pack: Pack,
+    encode: Encode,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """TorchServe shall answer UNAVAILABLE: RuntimeError, without the word CUDA, and the traceback in the log."""
+    classifier, context = loaded
+    monkeypatch.setattr(Net, "__call__", _fail("CUDA out of memory"))
+    with pytest.raises(RuntimeError, match="the forward pass failed") as lost:
+        classifier.handle([pack([_images(1)], [encode("PNG", "red")])], context)
+    assert "CUDA" not in str(lost.value)
+    assert "CUDA out of memory" in caplog.text
+
+
+def test_a_ruined_cuda_context_ends_the_process(
+    loaded: Loaded, pack: Pack, encode: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a new process can use the GPU again."""
+    classifier, context = loaded
+
+    def leave(code: int) -> NoReturn:
+        raise SystemExit(code)
+
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(Net, "__call__", _fail("CUDA error: device-side assert triggered"))
+    with pytest.raises(SystemExit, match="1"):
+        classifier.handle([pack([_images(1)], [encode("PNG", "red")])], context)
+
+
+def test_a_bug_met_by_one_item_stays_with_it(
+    loaded: Loaded, pack: Pack, unpack: Unpack, encode: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unforeseen exception is INTERNAL for its item, logged, and says nothing of the inside."""
+    classifier, context = loaded
+    resize = Image.Image.resize
+
+    def fragile(image: Image.Image, *args: Any, **options: Any) -> Image.Image:  # noqa: ANN401 # passed on
+        if image.size == (3, 3):
+            raise RuntimeError("secret")
+        return resize(image, *args, **options)
+
+    monkeypatch.setattr(Image.Image, "resize", fragile)
+    row = pack([_images(2)], [encode("PNG", "red", (3, 3)), encode("PNG", "red")])
+    header = unpack(classifier.handle([row], context)[0]).header
+    assert header["status"] == [13, 0]
+    assert header["messages"] == {"0": "image: an internal error; see the worker's log"}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    rows=st.lists(
+        st.dictionaries(
+            st.sampled_from(["body", "data", "0", "1", "attnserve"]), st.binary(max_size=40), max_size=3
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_any_rows_are_answered_with_bytes(loaded: Loaded, rows: list[dict[str, bytes]]) -> None:
+    """Whatever TorchServe passes on, there is one answer in bytes per row, and no exception."""
+    classifier, context = loaded
+    answers = classifier.handle(rows, context)
+    assert [type(answer) for answer in answers] == [bytes] * len(rows)
