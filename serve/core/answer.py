@@ -1,0 +1,106 @@
+"""From the rows that an engine returned to the protocol's response."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from serve.core.errors import InternalError, InvalidRequestError, ServeError, TooLargeError
+from serve.core.messages import InferResponse, Parameter, Prediction, RequestedOutput, Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from serve.core.card import ModelCard
+    from serve.core.query import Query
+
+MAX_NAMED_FAILURES = 5
+# The handler's codes (gRPC's numbers) that are the caller's fault.
+_FAULTS: dict[int, type[ServeError]] = {3: InvalidRequestError, 8: TooLargeError}
+
+
+def compose(query: Query, prediction: Prediction, card: ModelCard) -> InferResponse:
+    """Build the response.
+
+    The parameter `errors` holds the text of each failed image, as JSON by index; `untrained` is
+    set when the model's weights are random.
+
+    Raises:
+        ServeError: An image failed and the query did not ask for partial answers; the message
+            names each failed image by its index.
+    """
+    failed = [index for index, status in enumerate(prediction.status) if status]
+    if failed and not query.partial:
+        raise _failure(failed, prediction)
+    parameters: dict[str, Parameter] = {} if card.trained else {"untrained": True}
+    if failed:
+        parameters["errors"] = json.dumps({index: prediction.messages[index] for index in failed}, ensure_ascii=False)
+    return InferResponse(
+        model=card.ref.name,
+        version=card.ref.version,
+        request_id=query.request_id,
+        outputs=tuple(_tensor(output, prediction, card) for output in query.outputs),
+        parameters=parameters,
+    )
+
+
+def _failure(failed: list[int], prediction: Prediction) -> ServeError:
+    texts = [f"image [{index}]: {prediction.messages[index]}" for index in failed[:MAX_NAMED_FAILURES]]
+    if len(failed) > MAX_NAMED_FAILURES:
+        texts.append(f"and {len(failed) - MAX_NAMED_FAILURES} more")
+    kinds = {_FAULTS.get(prediction.status[index], InternalError) for index in failed}
+    kind = kinds.pop() if len(kinds) == 1 else InvalidRequestError
+    return kind("; ".join(texts))
+
+
+def _tensor(output: RequestedOutput, prediction: Prediction, card: ModelCard) -> Tensor:
+    top = output.parameters.get("classification", 0)
+    if isinstance(top, int) and top > 0:
+        return _classification(output.name, prediction, card, min(top, card.classes))
+    return _BUILDERS[output.name](output.name, prediction, card)
+
+
+def _rows(name: str, prediction: Prediction, _card: ModelCard) -> Tensor:
+    rows = prediction.outputs[name]
+    return Tensor(name=name, datatype="FP32", shape=rows.shape, data=rows.astype("<f4", copy=False).tobytes())
+
+
+def _label(name: str, prediction: Prediction, card: ModelCard) -> Tensor:
+    best = _order(prediction.outputs["probabilities"], 1)[:, 0]
+    data = tuple(
+        b"" if status else card.labels[index].encode()
+        for status, index in zip(prediction.status, best, strict=True)
+    )
+    return Tensor(name=name, datatype="BYTES", shape=(len(data),), data=data)
+
+
+def _status(name: str, prediction: Prediction, _card: ModelCard) -> Tensor:
+    data = np.asarray(prediction.status, dtype="<i4").tobytes()
+    return Tensor(name=name, datatype="INT32", shape=(len(prediction.status),), data=data)
+
+
+_BUILDERS: dict[str, Callable[[str, Prediction, ModelCard], Tensor]] = {
+    "probabilities": _rows,
+    "logits": _rows,
+    "attention": _rows,
+    "label": _label,
+    "status": _status,
+}
+
+
+def _classification(name: str, prediction: Prediction, card: ModelCard, top: int) -> Tensor:
+    """The classification extension: `value:index:label`, highest first; "" for a failed image."""
+    rows = prediction.outputs[name]
+    data: list[bytes] = []
+    for row, status, order in zip(rows, prediction.status, _order(rows, top), strict=True):
+        data += [b"" if status else f"{row[i]:f}:{i}:{card.labels[i]}".encode() for i in order]
+    return Tensor(name=name, datatype="BYTES", shape=(len(rows), top), data=tuple(data))
+
+
+def _order(rows: NDArray[np.float32], top: int) -> NDArray[np.intp]:
+    # Stable, so that equal values keep the order of the classes.
+    return np.argsort(-rows, axis=1, kind="stable")[:, :top]

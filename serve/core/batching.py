@@ -1,0 +1,114 @@
+"""What to release now, and why.
+
+Rules of this module: pure functions of a queue's state, the worker slots and a clock value; the
+asyncio shell in `serve.batcher` asks again whenever one of them changes.
+
+The policy, in words: an idle worker never waits for company (a lone caller pays no window), unless
+`max_queue_delay_s` asks for one; while workers are busy the queue fills; and as soon as a whole
+batch has gathered it is handed over even to a busy worker, up to `prefetch` batches ahead, so that
+the worker finds the next one in its hand when it is done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Reason(Enum):
+    """Why a batch left; the value is the `reason` label of the metrics."""
+
+    IDLE = "idle"
+    FULL = "full"
+    DEADLINE = "deadline"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How a lane batches.
+
+    Attributes:
+        max_batch: Most images in a batch, at least 1.
+        max_queue_images: Most images that may wait; more are refused.
+        max_queue_delay_s: How long an idle worker may wait for a batch to fill; 0 means not at all.
+        prefetch: Full batches that may be handed to a busy worker ahead of time.
+    """
+
+    max_batch: int
+    max_queue_images: int
+    max_queue_delay_s: float = 0.0
+    prefetch: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse limits under which nothing could ever leave."""
+        if self.max_batch < 1 or self.max_queue_images < 1:
+            message = f"max_batch {self.max_batch} and max_queue_images {self.max_queue_images} must be at least 1"
+            raise ValueError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """What waits in a lane.
+
+    Attributes:
+        images: Images that wait.
+        oldest: Clock value, in seconds, at which the first of them came.
+        deadline: Earliest clock value at which one of their callers gives up.
+    """
+
+    images: int
+    oldest: float
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slots:
+    """Room at the workers: `idle` have nothing to do; `busy` run one batch or more.
+
+    Attributes:
+        ahead: Batches already handed to busy workers ahead of time.
+    """
+
+    idle: int
+    busy: int = 0
+    ahead: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Send that many images now."""
+
+    images: int
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Send nothing; ask again when something changes, and at `until` at the latest (None: no need)."""
+
+    until: float | None = None
+
+
+def decide(queue: Queue, slots: Slots, limits: Limits, now: float) -> Release | Wait:
+    """Say what to release.
+
+    Args:
+        queue: What waits; must not be empty.
+        slots: Room at the workers.
+        limits: The lane's policy.
+        now: The clock, in seconds.
+
+    Returns:
+        A release of 1..max_batch images, or how long to wait.
+    """
+    full = queue.images >= limits.max_batch
+    if full and (slots.idle or slots.ahead < limits.prefetch * slots.busy):
+        return Release(images=limits.max_batch, reason=Reason.FULL)
+    if not slots.idle:
+        return Wait()
+    if limits.max_queue_delay_s <= 0.0:
+        return Release(images=queue.images, reason=Reason.IDLE)
+    # A caller whose deadline falls inside the window is served with half of its time left to compute in.
+    patience = min(limits.max_queue_delay_s, (queue.deadline - queue.oldest) / 2)
+    due = queue.oldest + patience
+    return Release(images=queue.images, reason=Reason.DEADLINE) if now >= due else Wait(until=due)

@@ -1,0 +1,20 @@
+"""Call: what the service knows about a request beside its content."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """The circumstances of one request.
+
+    Attributes:
+        protocol: "grpc" or "http"; a label of the metrics.
+        deadline: When the caller stops waiting, on the monotonic clock in seconds; None when it did not say.
+        principal: The token's name, or "anonymous".
+    """
+
+    protocol: str
+    deadline: float | None = None
+    principal: str = "anonymous"

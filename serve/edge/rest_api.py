@@ -1,0 +1,229 @@
+"""The REST door: the routes of the protocol and its extensions over one Service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.params import Depends as Dependency
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import JSONResponse, Response
+
+from serve.core.access import Access, Role
+from serve.core.call import Call
+from serve.core.errors import CallerGoneError, InvalidRequestError
+from serve.edge import oip_json, oip_json_catalog, openapi
+from serve.edge import strict_json as js
+from serve.edge.limits import EdgeLimits
+from serve.edge.pages import add_pages
+from serve.edge.rest_body import read_body
+from serve.edge.rest_errors import ErrorAnswers, http_error, validation_error
+from serve.edge.tensors import show
+from serve.service import Service
+
+T = TypeVar("T")
+
+REPOSITORY = "/v2/repository/models/{model}"
+MODEL = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route: verb and paths, what answers, which role it needs (None: open to all), its body's schema."""
+
+    verb: str
+    paths: tuple[str, ...]
+    answer: Callable[..., Awaitable[Response]]
+    needs: Role | None = Role.INFER
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+
+class RestApi:
+    """The routes' functions; FastAPI hands them the path's parts, `/docs` shows their first lines."""
+
+    def __init__(self, service: Service, limits: EdgeLimits) -> None:
+        self._service = service
+        self._limits = limits
+
+    def routes(self) -> tuple[Route, ...]:
+        """All routes; /v2/models/stats stands before the models, or it would be taken for one."""
+        return (
+            Route("GET", ("/v2", "/v2/"), self.server_metadata),
+            Route("GET", ("/v2/health/live",), self.server_live, needs=None),
+            Route("GET", ("/v2/health/ready",), self.server_ready, needs=None),
+            Route("GET", ("/v2/models/stats",), self.all_statistics),
+            Route("GET", MODEL, self.model_metadata),
+            Route("GET", _under_model("ready"), self.model_ready, needs=None),
+            Route("GET", _under_model("config"), self.model_config),
+            Route("GET", _under_model("stats"), self.model_statistics),
+            Route("POST", _under_model("infer"), self.infer, body=openapi.INFER),
+            Route("POST", ("/v2/repository/index",), self.repository_index, body=openapi.INDEX),
+            Route("POST", (f"{REPOSITORY}/load",), self.load, Role.OPERATE, openapi.REPOSITORY),
+            Route("POST", (f"{REPOSITORY}/unload",), self.unload, Role.OPERATE, openapi.REPOSITORY),
+        )
+
+    async def server_metadata(self) -> JSONResponse:
+        """Name, version and extensions of this server."""
+        return JSONResponse(oip_json_catalog.encode_server(self._service.server_metadata()))
+
+    async def server_live(self) -> JSONResponse:
+        """Whether the process runs."""
+        return _health({"live": self._service.live()}, well=self._service.live())
+
+    async def server_ready(self) -> JSONResponse:
+        """Whether every model that the configuration pins can answer."""
+        ready = self._service.ready()
+        return _health({"ready": ready}, well=ready)
+
+    async def model_ready(self, model: str, version: str = "") -> JSONResponse:
+        """Whether a model can answer."""
+        ready = self._service.model_ready(model, version)
+        return _health({"name": model, "ready": ready}, well=ready)
+
+    async def model_metadata(self, model: str, version: str = "") -> JSONResponse:
+        """What a model takes and gives."""
+        return JSONResponse(oip_json_catalog.encode_metadata(self._service.model_metadata(model, version)))
+
+    async def model_config(self, model: str, version: str = "") -> JSONResponse:
+        """A model's configuration, as load generators read it."""
+        return JSONResponse(oip_json_catalog.encode_config(self._service.model_config(model, version)))
+
+    async def all_statistics(self) -> JSONResponse:
+        """What every version has done since the gateway started."""
+        return JSONResponse(oip_json_catalog.encode_statistics(self._service.model_statistics()))
+
+    async def model_statistics(self, model: str, version: str = "") -> JSONResponse:
+        """What a model has done since the gateway started."""
+        usages = self._service.model_statistics(model, version)
+        return JSONResponse(oip_json_catalog.encode_statistics(usages))
+
+    async def infer(self, request: Request, model: str, version: str = "") -> Response:
+        """Classify images."""
+        body = oip_json.InferBody(
+            content=await read_body(request, self._limits),
+            header_length=request.headers.get(oip_json.HEADER_LENGTH),
+            wants_json=_wants_json(request),
+        )
+        decoded = oip_json.decode_infer(body, model=model, version=version)
+        response = await _while_connected(request, self._service.infer(decoded, _call(request)))
+        reply = oip_json.encode_infer(response, decoded)
+        if reply.header_length is None:
+            return Response(reply.content, media_type="application/json")
+        headers = {oip_json.HEADER_LENGTH: str(reply.header_length)}
+        return Response(reply.content, headers=headers, media_type="application/octet-stream")
+
+    async def repository_index(self, request: Request) -> JSONResponse:
+        """Every version that the server knows, and its state."""
+        ready = (await self._object(request)).get("ready") or False
+        if not isinstance(ready, bool):
+            raise InvalidRequestError(f"ready: is {show(ready)}, must be a boolean")
+        return JSONResponse(oip_json_catalog.encode_index(self._service.repository_index(ready_only=ready)))
+
+    async def load(self, request: Request, model: str) -> JSONResponse:
+        """Load a model, or load it anew."""
+        parameters = js.get_parameters(await self._object(request), "")
+        await self._service.load_model(model, parameters, _call(request))
+        return JSONResponse({})
+
+    async def unload(self, request: Request, model: str) -> JSONResponse:
+        """Let a model go."""
+        parameters = js.get_parameters(await self._object(request), "")
+        await self._service.unload_model(model, parameters, _call(request))
+        return JSONResponse({})
+
+    async def _object(self, request: Request) -> dict[str, Any]:
+        body = await read_body(request, self._limits)
+        return js.loads_object(body) if body else {}
+
+
+def build_rest_app(service: Service, access: Access, limits: EdgeLimits) -> FastAPI:
+    """Make the ASGI application: the protocol, `/` and `/docs`."""
+    app = FastAPI(
+        title="attnserve",
+        version=service.server_metadata().version,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        exception_handlers={HTTPException: http_error, RequestValidationError: validation_error},
+    )
+    app.openapi_version = "3.0.3"  # the newest that the bundled Swagger UI draws
+    app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=1)
+    app.add_middleware(ErrorAnswers)
+    app.include_router(_router(RestApi(service, limits), access))
+    add_pages(app)
+    return app
+
+
+def _router(api: RestApi, access: Access) -> APIRouter:
+    router = APIRouter()
+    for route in api.routes():
+        for path in route.paths:
+            router.add_api_route(
+                path,
+                route.answer,
+                methods=[route.verb],
+                dependencies=_guard(access, route.needs),
+                responses=openapi.ERROR,
+                openapi_extra=dict(route.body),
+                operation_id=f"{route.answer.__name__}{'_version' if '{version}' in path else ''}",
+                include_in_schema=path != "/v2/",
+            )
+    return router
+
+
+def _guard(access: Access, needs: Role | None) -> list[Dependency]:
+    if needs is None:
+        return []
+
+    async def authorize(request: Request) -> None:
+        request.state.principal = access.authorize(request.headers.get("authorization"), needs)
+
+    # HTTPBearer only tells `/docs` to offer a field for the token.
+    return [Depends(HTTPBearer(auto_error=False)), Depends(authorize)]
+
+
+def _under_model(last: str) -> tuple[str, ...]:
+    return tuple(f"{path}/{last}" for path in MODEL)
+
+
+def _health(document: Mapping[str, Any], *, well: bool) -> JSONResponse:
+    return JSONResponse(document, 200 if well else 503)
+
+
+def _call(request: Request) -> Call:
+    return Call(protocol="http", principal=request.state.principal)
+
+
+def _wants_json(request: Request) -> bool:
+    media_types = (part.partition(";")[0] for part in request.headers.get("accept", "").split(","))
+    return "application/json" in {media_type.strip().lower() for media_type in media_types}
+
+
+async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Await `work`, and cancel it when the caller hangs up; gRPC does so by itself, ASGI only tells.
+
+    Raises:
+        CallerGoneError: The caller hung up first.
+    """
+    answer = asyncio.create_task(work)
+    gone = asyncio.create_task(_disconnected(request))
+    try:
+        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise CallerGoneError("the caller left before the answer")
+        return answer.result()
+    finally:
+        answer.cancel()
+        gone.cancel()
+        await asyncio.gather(answer, gone, return_exceptions=True)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

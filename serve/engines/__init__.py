@@ -1,0 +1,1 @@
+"""Engines: what can run a batch (the port, TorchServe, and a deterministic fake)."""

@@ -1,0 +1,156 @@
+"""Every metric name of the project; units are in the names, the registry is passed in.
+
+Label values are bounded: a model name that a client sent is a label only once it is resolved;
+everything else counts under "unknown".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from serve.core.batching import Reason
+from serve.core.errors import Code
+
+if TYPE_CHECKING:
+    from serve.core.messages import ModelRef, Timings
+
+UNKNOWN = "unknown"
+PROTOCOLS = ("grpc", "http")
+STAGES = ("queue", "decode", "inference", "encode")
+
+# Code -> the `outcome` label of requests and images.
+OUTCOMES: dict[Code, str] = {
+    Code.INVALID: "client_error",
+    Code.NOT_FOUND: "client_error",
+    Code.TOO_LARGE: "client_error",
+    Code.UNAUTHENTICATED: "client_error",
+    Code.FORBIDDEN: "client_error",
+    Code.UNSUPPORTED: "client_error",
+    Code.CONFLICT: "client_error",
+    Code.OVERLOADED: "shed",
+    Code.DEADLINE: "timeout",
+    Code.CALLER_GONE: "cancelled",
+    Code.UNAVAILABLE: "unavailable",
+    Code.INTERNAL: "internal",
+}
+OUTCOME_LABELS = ("ok", *dict.fromkeys(OUTCOMES.values()))
+
+# 1 ms to 60 s, about four buckets a decade more where most answers fall.
+REQUEST_BUCKETS = (
+    0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075,
+    0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0,
+)  # fmt: skip
+STAGE_BUCKETS = (0.0001, 0.00025, 0.0005, *REQUEST_BUCKETS)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+ENGINE_OUTCOMES = ("ok", "lost", "timeout", "overloaded", "unreachable", "missing", "refused", "garbled")
+
+
+class Metrics:
+    """The metrics of one gateway process."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register every metric; twice in one registry is an error."""
+        self.registry = registry
+        self._requests()
+        self._batches()
+        self._engines()
+        for protocol in PROTOCOLS:
+            self._start_requests(UNKNOWN, "", protocol)
+
+    def _requests(self) -> None:
+        served = ("model", "version", "protocol")
+        self.requests = Counter(
+            "attnserve_requests", "Inference requests, by how they ended.", (*served, "outcome"), registry=self.registry
+        )
+        self.request_duration = Histogram(
+            "attnserve_request_duration_seconds",
+            "Seconds from the request's arrival at the gateway to its answer.",
+            served,
+            buckets=REQUEST_BUCKETS,
+            registry=self.registry,
+        )
+        self.images = Counter(
+            "attnserve_images", "Images, by how they ended.", ("model", "version", "outcome"), registry=self.registry
+        )
+        self.inflight = Gauge(
+            "attnserve_inflight_requests", "Requests that wait for their answer.", ("model",), registry=self.registry
+        )
+        self.model_ready = Gauge(
+            "attnserve_model_ready", "1 when the version can answer.", ("model", "version"), registry=self.registry
+        )
+
+    def _batches(self) -> None:
+        self.stage_duration = Histogram(
+            "attnserve_stage_duration_seconds",
+            "Seconds that a batch spent in a stage (queue: a request).",
+            ("model", "stage"),
+            buckets=STAGE_BUCKETS,
+            registry=self.registry,
+        )
+        self.batch_images = Histogram(
+            "attnserve_batch_images", "Images in a batch.", ("model",), buckets=BATCH_BUCKETS, registry=self.registry
+        )
+        self.batch_release = Counter(
+            "attnserve_batch_release", "Batches, by why they left.", ("model", "reason"), registry=self.registry
+        )
+        self.queue_images = Gauge(
+            "attnserve_queue_images", "Images that wait in the gateway.", ("model",), registry=self.registry
+        )
+
+    def _engines(self) -> None:
+        self.engine_attempts = Counter(
+            "attnserve_engine_attempts",
+            "Batches sent to an engine, by how the attempt ended.",
+            ("model", "engine", "outcome"),
+            registry=self.registry,
+        )
+        self.engine_retries = Counter(
+            "attnserve_engine_retries",
+            "Batches sent again after this engine failed them.",
+            ("engine",),
+            registry=self.registry,
+        )
+        self.engine_restarts = Counter(
+            "attnserve_engine_restarts", "Unexpected ends of a supervised engine.", ("engine",), registry=self.registry
+        )
+
+    def start_model(self, ref: ModelRef) -> None:
+        """Make the series of a version exist at 0, so that a rate over them is right from the first event."""
+        for protocol in PROTOCOLS:
+            self._start_requests(ref.name, ref.version, protocol)
+        for outcome in OUTCOME_LABELS:
+            self.images.labels(ref.name, ref.version, outcome)
+        for stage in STAGES:
+            self.stage_duration.labels(ref.name, stage)
+        for reason in Reason:
+            self.batch_release.labels(ref.name, reason.value)
+        self.batch_images.labels(ref.name)
+        self.queue_images.labels(ref.name)
+        self.inflight.labels(ref.name)
+        self.model_ready.labels(ref.name, ref.version)
+
+    def start_engine(self, engine: str, model: str | None = None) -> None:
+        """Make the series of an engine, and of a model on it, exist at 0."""
+        self.engine_retries.labels(engine)
+        self.engine_restarts.labels(engine)
+        if model is not None:
+            for outcome in ENGINE_OUTCOMES:
+                self.engine_attempts.labels(model, engine, outcome)
+
+    def observe_batch(self, model: str, images: int, reason: Reason) -> None:
+        """Count a batch that leaves."""
+        self.batch_images.labels(model).observe(images)
+        self.batch_release.labels(model, reason.value).inc()
+
+    def observe_timings(self, model: str, timings: Timings) -> None:
+        """Record what the handler spent on a batch."""
+        self.stage_duration.labels(model, "decode").observe(timings.decode_s)
+        self.stage_duration.labels(model, "inference").observe(timings.inference_s)
+        self.stage_duration.labels(model, "encode").observe(timings.encode_s)
+
+    def _start_requests(self, model: str, version: str, protocol: str) -> None:
+        for outcome in OUTCOME_LABELS:
+            self.requests.labels(model, version, protocol, outcome)
+        self.request_duration.labels(model, version, protocol)

@@ -1,0 +1,276 @@
+"""Service: the only place where the steps of a request meet.
+
+resolve the name -> check against the card -> wait and run in the batcher -> compose the answer ->
+count it, once, whatever happened. Both doors (gRPC and REST) call it; it knows neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from serve.core.answer import compose
+from serve.core.catalog import ServerMetadata
+from serve.core.describe import EXTENSIONS, model_config, model_metadata
+from serve.core.errors import CallerGoneError, InternalError, ServeError, UnavailableError, UnsupportedError
+from serve.core.messages import ModelRef
+from serve.core.query import interpret
+from serve.metrics import OUTCOMES, UNKNOWN
+from serve.usage import Served
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from serve.batcher import Batcher
+    from serve.core.call import Call
+    from serve.core.card import ModelCard
+    from serve.core.catalog import IndexEntry, ModelConfig, ModelMetadata, ModelUsage
+    from serve.core.messages import InferRequest, InferResponse, Parameter, Prediction
+    from serve.core.query import Query
+    from serve.metrics import Metrics
+    from serve.repository import Repository
+    from serve.usage import UsageBook
+
+
+class Loader(Protocol):
+    """What can bring models in and let them go while the gateway runs."""
+
+    async def load(self, name: str) -> None:
+        """Load every archive of that name."""
+        ...
+
+    async def unload(self, name: str) -> None:
+        """Let every version of that name go."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceOptions:
+    """Limits of a request.
+
+    Attributes:
+        request_timeout_s: Deadline of a request whose caller sets none, and the longest that is granted.
+        max_request_images: Most images in one request.
+        max_queue_delay_s: For the model configuration only.
+        version: Of this server.
+    """
+
+    version: str
+    request_timeout_s: float = 30.0
+    max_request_images: int = 128
+    max_queue_delay_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The objects that the service ties together."""
+
+    repository: Repository
+    batcher: Batcher
+    loader: Loader
+    metrics: Metrics
+    usage: UsageBook
+
+
+class Service:
+    """Everything that a client can ask of the gateway."""
+
+    def __init__(self, parts: Parts, options: ServiceOptions) -> None:
+        """Tie the parts together; nothing runs yet."""
+        self._parts = parts
+        self._options = options
+        self._inflight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.draining = False
+
+    async def infer(self, request: InferRequest, call: Call) -> InferResponse:
+        """Answer one inference request.
+
+        Raises:
+            ServeError: Why there is no answer.
+        """
+        progress = _Progress(started=time.monotonic())
+        self._enter()
+        try:
+            return await self._infer(request, call, progress)
+        except ServeError as error:
+            progress.outcome = OUTCOMES[error.code]
+            raise
+        except asyncio.CancelledError:
+            progress.outcome = OUTCOMES[CallerGoneError.code]
+            raise
+        except BaseException:
+            progress.outcome = OUTCOMES[InternalError.code]
+            raise
+        finally:
+            self._leave()
+            self._account(call, progress)
+
+    async def _infer(self, request: InferRequest, call: Call, progress: _Progress) -> InferResponse:
+        if self.draining:
+            message = "the server is shutting down"
+            raise UnavailableError(message, retry_after_s=1.0)
+        card = self._parts.repository.resolve(request.model, request.version)
+        progress.ref = card.ref
+        query = interpret(request, card, max_images=self._options.max_request_images)
+        progress.images = query.items.count
+        with self._parts.metrics.inflight.labels(card.ref.name).track_inprogress():
+            progress.prediction = await self._parts.batcher.predict(card, query, self._deadline(query, call, progress))
+        return compose(query, progress.prediction, card)
+
+    def live(self) -> bool:
+        """Whether the process answers at all."""
+        return True
+
+    def ready(self) -> bool:
+        """Whether every pinned model can answer, and the server is not shutting down."""
+        return not self.draining and self._parts.repository.all_ready()
+
+    def model_ready(self, name: str, version: str = "") -> bool:
+        """Whether that version (or any, without one) can answer.
+
+        Raises:
+            NotFoundError: It is not known.
+        """
+        entry = self._parts.repository.find(name, version)
+        return not self.draining and entry.state.value == "READY"
+
+    def server_metadata(self) -> ServerMetadata:
+        """Name, version and extensions of this server."""
+        return ServerMetadata(name="attnserve", version=self._options.version, extensions=EXTENSIONS)
+
+    def model_metadata(self, name: str, version: str = "") -> ModelMetadata:
+        """What a model takes and gives.
+
+        Raises:
+            NotFoundError: It is not known.
+            UnavailableError: Its card is not known yet.
+        """
+        versions = tuple(entry.ref.version for entry in self._parts.repository.entries(name))
+        return model_metadata(self._card(name, version), versions)
+
+    def model_config(self, name: str, version: str = "") -> ModelConfig:
+        """The model_configuration extension's view of a model; raises as `model_metadata`."""
+        return model_config(self._card(name, version), max_queue_delay_s=self._options.max_queue_delay_s)
+
+    def model_statistics(self, name: str = "", version: str = "") -> tuple[ModelUsage, ...]:
+        """What the versions have done since the start: all, those of a model, or one.
+
+        Raises:
+            NotFoundError: The model or version is not known.
+        """
+        repository = self._parts.repository
+        entries = (repository.find(name, version),) if version else repository.entries(name)
+        if name and not entries:
+            repository.find(name)
+        return tuple(self._parts.usage.read(entry.ref) for entry in entries)
+
+    def repository_index(self, *, ready_only: bool = False) -> tuple[IndexEntry, ...]:
+        """A line for every version that is known."""
+        return self._parts.repository.index(ready_only=ready_only)
+
+    async def load_model(self, name: str, parameters: Mapping[str, Parameter | bytes], _call: Call) -> None:
+        """Load every archive of that name in the model store.
+
+        Raises:
+            ServeError: It cannot be loaded, or a parameter is not supported; the message says why.
+        """
+        _refuse_overrides(parameters)
+        await self._parts.loader.load(name)
+
+    async def unload_model(self, name: str, parameters: Mapping[str, Parameter | bytes], _call: Call) -> None:
+        """Let every version of that name go, once its requests have been answered; raises as `load_model`."""
+        _refuse_overrides(parameters, allowed=("unload_dependents",))
+        await self._parts.loader.unload(name)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Take no new requests, wait for those in flight, and end what is left as unavailable."""
+        self.draining = True
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+        except TimeoutError:
+            self._parts.batcher.fail_all(_shutting_down)
+
+    @property
+    def inflight(self) -> int:
+        """Requests that wait for their answer."""
+        return self._inflight
+
+    def _card(self, name: str, version: str) -> ModelCard:
+        entry = self._parts.repository.find(name, version)
+        if entry.card is None:
+            message = f"model {name!r} version {entry.ref.version} is not ready, it is {entry.state.value.lower()}"
+            raise UnavailableError(message, retry_after_s=1.0)
+        return entry.card
+
+    def _deadline(self, query: Query, call: Call, progress: _Progress) -> float:
+        latest = progress.started + min(self._options.request_timeout_s, query.timeout_s or float("inf"))
+        return latest if call.deadline is None else min(latest, call.deadline)
+
+    def _enter(self) -> None:
+        self._inflight += 1
+        self._idle.clear()
+
+    def _leave(self) -> None:
+        self._inflight -= 1
+        if not self._inflight:
+            self._idle.set()
+
+    def _account(self, call: Call, progress: _Progress) -> None:
+        metrics, duration = self._parts.metrics, time.monotonic() - progress.started
+        ref = progress.ref
+        served = (ref.name, ref.version) if ref else (UNKNOWN, "")
+        metrics.requests.labels(*served, call.protocol, progress.outcome).inc()
+        metrics.request_duration.labels(*served, call.protocol).observe(duration)
+        if ref is None:
+            return
+        for outcome, images in progress.images_by_outcome().items():
+            metrics.images.labels(*served, outcome).inc(images)
+        if progress.outcome != "ok" or progress.prediction is None:
+            self._parts.usage.failed(ref, duration)
+            return
+        self._parts.usage.served(
+            ref,
+            Served(
+                images=progress.images,
+                duration_s=duration,
+                queue_s=progress.prediction.queue_s,
+                timings=progress.prediction.timings,
+                wall_ms=time.time_ns() // 1_000_000,
+            ),
+        )
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far one request has come; written on the way, read once at its end."""
+
+    started: float
+    ref: ModelRef | None = None
+    images: int = 0
+    prediction: Prediction | None = None
+    outcome: str = "ok"
+
+    def images_by_outcome(self) -> dict[str, int]:
+        """Images of the request by how each ended."""
+        if self.prediction is None:
+            return {self.outcome: self.images}
+        good = sum(1 for status in self.prediction.status if not status)
+        return {"ok": good, "client_error": self.images - good}
+
+
+def _shutting_down() -> ServeError:
+    message = "the server shut down before the request could be answered"
+    return UnavailableError(message, retry_after_s=1.0)
+
+
+def _refuse_overrides(parameters: Mapping[str, Parameter | bytes], allowed: tuple[str, ...] = ()) -> None:
+    # A client's own configuration or files would be a client's own code in the worker.
+    for name in parameters:
+        if name not in allowed:
+            message = f"parameter {name!r} is not supported: models come from the server's model store only"
+            raise UnsupportedError(message)
