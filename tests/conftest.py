@@ -1,0 +1,25 @@
+"""The marker `needs_program`: a test says which program it needs, and how one gets it.
+
+Where the program is missing the test is skipped with that text; with ``REQUIRE_ALL=1``, as continuous
+integration runs it, the same test fails, so that nothing goes unproven unnoticed.
+"""
+
+import os
+import shutil
+
+import pytest
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips, or fails with ``REQUIRE_ALL=1``, a test whose program is not on PATH."""
+    for mark in item.iter_markers("needs_program"):
+        _need(*mark.args, **mark.kwargs)
+
+
+def _need(name: str, *, how: str) -> None:
+    if shutil.which(name) is not None:
+        return
+    message = f"needs {name}, which is not on PATH; to install it: {how}"
+    if os.environ.get("REQUIRE_ALL") == "1":
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)

@@ -1,0 +1,40 @@
+"""A fake service and a client at each door."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import grpc
+import httpx
+import pytest
+
+from serve.core.access import Access
+from serve.edge.limits import EdgeLimits
+from serve.edge.rest_api import build_rest_app
+from tests.edge.doors import as_service, grpc_door
+from tests.edge.fakes import FakeService
+
+
+@pytest.fixture
+async def fake() -> FakeService:
+    """Give the service that the clients of the same test talk to."""
+    return FakeService()
+
+
+@pytest.fixture
+async def rest(fake: FakeService) -> AsyncIterator[httpx.AsyncClient]:
+    """Give a client of the REST door, without a socket."""
+    app = build_rest_app(as_service(fake), Access(), EdgeLimits(max_message_bytes=100_000))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        yield client
+
+
+@pytest.fixture
+async def channel(fake: FakeService) -> AsyncIterator[grpc.aio.Channel]:
+    """Give a channel to the gRPC door."""
+    async with (
+        grpc_door(fake, limits=EdgeLimits(max_message_bytes=100_000)) as edge,
+        grpc.aio.insecure_channel(f"127.0.0.1:{edge.port}") as opened,
+    ):
+        yield opened

@@ -1,0 +1,51 @@
+"""Both doors on free ports of the loopback, over any service."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import cast
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from serve.core.access import Access
+from serve.edge.grpc_api import GrpcEdge, build_grpc_server
+from serve.edge.limits import EdgeLimits
+from serve.service import Service
+from tests.edge.fakes import FakeService
+
+
+def as_service(fake: FakeService) -> Service:
+    """Let a fake stand where the doors expect the real service."""
+    return cast("Service", fake)
+
+
+@asynccontextmanager
+async def grpc_door(
+    fake: FakeService, access: Access | None = None, limits: EdgeLimits | None = None
+) -> AsyncIterator[GrpcEdge]:
+    """Serve gRPC while the context lasts; `port` tells where."""
+    edge = build_grpc_server(as_service(fake), access or Access(), limits or EdgeLimits())
+    edge.listen("127.0.0.1:0")
+    await edge.start()
+    try:
+        yield edge
+    finally:
+        await edge.stop(0)
+
+
+@asynccontextmanager
+async def http_door(app: ASGIApp) -> AsyncIterator[int]:
+    """Serve an ASGI application with uvicorn while the context lasts; gives the port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await task
