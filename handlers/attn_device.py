@@ -85,15 +85,37 @@ def bucket_for(count: int, buckets: Sequence[int]) -> int:
     return min((bucket for bucket in buckets if bucket >= count), default=count)
 
 
-def warm_up_runs(buckets: Sequence[int], *, on_cuda: bool) -> list[int]:
-    """Batch sizes to run before the first request, in order.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmUpRun:
+    """One run before the first request: how many rows, and whether with the gates."""
+
+    size: int
+    explain: bool
+
+
+def warm_up_runs(buckets: Sequence[int], placement: Placement, *, explains: bool) -> list[WarmUpRun]:
+    """What to run before the first request, in order.
 
     On CUDA each batch size is compiled and tuned for itself, so each gets all settling runs. On a CPU one
-    batch size settles the graph for all; the others run once, which allocates their memory.
+    batch size settles the graph for all; the others run once, without the gates, to allocate their memory.
+
+    Args:
+        buckets: Batch sizes.
+        placement: Where the net runs.
+        explains: Whether it can also return its gates.
     """
-    if on_cuda:
-        return [bucket for bucket in buckets for _ in range(SETTLING_RUNS)]
-    return [min(buckets)] * SETTLING_RUNS + [bucket for bucket in buckets if bucket != min(buckets)]
+    methods = (False, True) if explains else (False,)
+    if placement.on_cuda:
+        settled, touched = list(buckets), []
+    else:
+        settled, touched = [min(buckets)], [size for size in buckets if size != min(buckets)]
+    runs = [
+        WarmUpRun(size=size, explain=explain)
+        for explain in methods
+        for size in settled
+        for _ in range(SETTLING_RUNS)
+    ]
+    return runs + [WarmUpRun(size=size, explain=False) for size in touched]
 
 
 def is_sticky_cuda_error(error: BaseException) -> bool:

@@ -95,16 +95,7 @@ class Net:
 
     def _chunk(self, batch: NetInput, rows: range, *, explain: bool) -> tuple[Tensor, Tensor]:
         """Logits and gates of some rows, still on the device; without `explain` the logits stand for both."""
-        recipe = self._signature.recipe
-        images = len(batch.pixels)
-        pixels = batch.pixels[rows.start : rows.stop].to(self.placement.device, non_blocking=True)
-        tensors = batch.tensors[max(rows.start - images, 0) : max(rows.stop - images, 0)]
-        x = torch.cat(
-            [
-                normalise(pixels, recipe.mean, recipe.std),
-                tensors.to(self.placement.device, non_blocking=True),
-            ]
-        ).to(self.placement.dtype)
+        x = self._input(batch, rows)
         if self.placement.on_cuda:
             x = padded(x, bucket_for(len(x), self._signature.buckets))
         if explain and self._explain is not None:
@@ -113,6 +104,19 @@ class Net:
             logits = gates = self._modules[0](x)
         return logits[: len(rows)], gates[: len(rows)]
 
+    def _input(self, batch: NetInput, rows: range) -> Tensor:
+        """Some rows of a batch, normalised, on the device and in the precision of the net."""
+        images, recipe = len(batch.pixels), self._signature.recipe
+        pixels = batch.pixels[rows.start : rows.stop].to(self.placement.device, non_blocking=True)
+        tensors = batch.tensors[max(rows.start - images, 0) : max(rows.stop - images, 0)]
+        kinds = [
+            normalise(pixels, recipe.mean, recipe.std),
+            tensors.to(self.placement.device, non_blocking=True),
+        ]
+        present = [kind for kind in kinds if len(kind)]
+        x = present[0] if len(present) == 1 else torch.cat(present)
+        return x.to(self.placement.dtype)
+
     def warm_up(self) -> None:
         """Run every batch bucket, so that no request pays for compilation, and check the outputs' shapes.
 
@@ -120,11 +124,10 @@ class Net:
             ArchiveError: The net's outputs do not have the columns that signature.json promises.
         """
         height, width = self._signature.recipe.size
-        for size in warm_up_runs(self._signature.buckets, on_cuda=self.placement.on_cuda):
-            pixels = torch.zeros(size, height, width, 3, dtype=torch.uint8)
+        for run in warm_up_runs(self._signature.buckets, self.placement, explains=self.explains):
+            pixels = torch.zeros(run.size, height, width, 3, dtype=torch.uint8)
             batch = NetInput(pixels=pixels, tensors=torch.zeros(0, 3, height, width))
-            for explain in (False, True)[: 1 + self.explains]:
-                self._check_columns(self(batch, explain=explain))
+            self._check_columns(self(batch, explain=run.explain))
 
     def _check_columns(self, output: NetOutput) -> None:
         found = [(output.logits, "logits", len(self._signature.labels), "labels")]

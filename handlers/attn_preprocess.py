@@ -18,7 +18,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-# 1280x960 to 256 then takes 6 ms instead of 10; 2.0 would leave it alone, 1.0 doubles the distance.
+# A JPEG of 1280x960 for 256 pixels then takes 0.6 of the time. With 2.0 it would gain nothing, with 1.0 the
+# distance from the exact resize doubles.
 REDUCING_GAP: Final = 1.5
 
 INTERPOLATIONS: Final = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}

@@ -119,14 +119,17 @@ class Classifier:
 
 def _placement(ctx: Context, signature: Signature) -> Placement:
     """Decide where to run, and prepare torch for it."""
-    gpu_id = ctx.system_properties.get("gpu_id")
+    assigned = ctx.system_properties.get("gpu_id")
+    gpu_id = assigned if isinstance(assigned, int) else None
     device = choose_device(
-        gpu_id if isinstance(gpu_id, int) else None,
+        gpu_id,
         cuda_available=torch.cuda.is_available(),
         required=gpu_required(ctx.model_yaml_config or {}, os.environ),
     )
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    elif signature.threads is not None:
+    elif gpu_id is not None and gpu_id >= 0:
+        _log.warning("TorchServe assigned GPU %d, but this torch sees no CUDA device: using the CPU", gpu_id)
+    if device.type == "cpu" and signature.threads is not None:
         torch.set_num_threads(signature.threads)
     return Placement(device=device, dtype=choose_dtype(device, signature.cuda_dtype))

@@ -18,6 +18,7 @@ from serve.core.errors import NotFoundError
 from serve.edge import oip_proto
 from serve.edge.grpc_methods import InferenceApi, Rpc
 from serve.edge.limits import EdgeLimits
+from serve.edge.refusals import refusals
 from serve.edge.status import Failure, failure
 from serve.pb import open_inference_pb2 as pb
 from serve.service import Service
@@ -107,8 +108,8 @@ def build_grpc_server(service: Service, access: Access, limits: EdgeLimits) -> G
     """Make the gRPC server; it is neither bound to a port nor started."""
     server = grpc.aio.server(options=_options(limits), maximum_concurrent_rpcs=limits.max_concurrent_calls)
     api = InferenceApi(service)
-    handlers = {name: _unary_handler(rpc, access) for name, rpc in api.unary().items()}
-    handlers["ModelStreamInfer"] = _stream_handler(api, access)
+    handlers = {name: _unary_handler(rpc, access, service) for name, rpc in api.unary().items()}
+    handlers["ModelStreamInfer"] = _stream_handler(api, access, service)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE_NAME, handlers),))
     reflection.enable_server_reflection((SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     return GrpcEdge(server, service)
@@ -134,11 +135,13 @@ def _options(limits: EdgeLimits) -> list[tuple[str, int]]:
 # name of a Python class, and a message that cannot be parsed is plainly the caller's INVALID_ARGUMENT.
 
 
-def _unary_handler(rpc: Rpc, access: Access) -> grpc.RpcMethodHandler[Any, Any]:
+def _unary_handler(rpc: Rpc, access: Access, service: Service) -> grpc.RpcMethodHandler[Any, Any]:
     async def handle(data: bytes, context: Context) -> bytes:
         try:
-            call = _call(context, access, rpc.needs)
-            answer = await rpc.answer(oip_proto.parse(rpc.request, data), call)
+            with refusals(service, "grpc") if rpc.infers else contextlib.nullcontext():
+                call = _call(context, access, rpc.needs)
+                request = oip_proto.parse(rpc.request, data)
+            answer = await rpc.answer(request, call)
         except Exception as err:  # noqa: BLE001  the last line of defence; failure() logs bugs
             await _abort(context, failure(err))
         return answer.SerializeToString()
@@ -146,22 +149,26 @@ def _unary_handler(rpc: Rpc, access: Access) -> grpc.RpcMethodHandler[Any, Any]:
     return grpc.unary_unary_rpc_method_handler(handle)
 
 
-def _stream_handler(api: InferenceApi, access: Access) -> grpc.RpcMethodHandler[Any, Any]:
+def _stream_handler(api: InferenceApi, access: Access, service: Service) -> grpc.RpcMethodHandler[Any, Any]:
     async def handle(messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         try:
-            call = _call(context, access, Role.INFER)
+            with refusals(service, "grpc"):
+                call = _call(context, access, Role.INFER)
         except Exception as err:  # noqa: BLE001  as above
             await _abort(context, failure(err))
         async for data in messages:
-            yield (await _stream_answer(api, data, call)).SerializeToString()
+            yield (await _stream_answer(api, data, call, service)).SerializeToString()
 
     return grpc.stream_stream_rpc_method_handler(handle)
 
 
-async def _stream_answer(api: InferenceApi, data: bytes, call: Call) -> pb.ModelStreamInferResponse:
+async def _stream_answer(
+    api: InferenceApi, data: bytes, call: Call, service: Service
+) -> pb.ModelStreamInferResponse:
     request_id = ""
     try:
-        request = oip_proto.parse(pb.ModelInferRequest, data)
+        with refusals(service, "grpc"):
+            request = oip_proto.parse(pb.ModelInferRequest, data)
         request_id = request.id
         return pb.ModelStreamInferResponse(infer_response=await api.model_infer(request, call))
     except Exception as err:  # noqa: BLE001  as above

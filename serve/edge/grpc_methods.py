@@ -11,17 +11,23 @@ from google.protobuf.message import Message
 from serve.core.access import Role
 from serve.core.call import Call
 from serve.edge import oip_proto, oip_proto_catalog
+from serve.edge.refusals import refusals
 from serve.pb import open_inference_pb2 as pb
 from serve.service import Service
 
 
 @dataclass(frozen=True, slots=True)
 class Rpc:
-    """A unary method: what it reads, which role it needs (None: open to all), what answers it."""
+    """A unary method: what it reads, which role it needs (None: open to all), what answers it.
+
+    Attributes:
+        infers: Whether a call that is refused before it is understood counts as an inference request.
+    """
 
     request: type[Message]
     needs: Role | None
     answer: Callable[[Any, Call], Awaitable[Message]]
+    infers: bool = False
 
 
 class InferenceApi:
@@ -38,7 +44,7 @@ class InferenceApi:
             "ModelReady": Rpc(pb.ModelReadyRequest, None, self.model_ready),
             "ServerMetadata": Rpc(pb.ServerMetadataRequest, Role.INFER, self.server_metadata),
             "ModelMetadata": Rpc(pb.ModelMetadataRequest, Role.INFER, self.model_metadata),
-            "ModelInfer": Rpc(pb.ModelInferRequest, Role.INFER, self.model_infer),
+            "ModelInfer": Rpc(pb.ModelInferRequest, Role.INFER, self.model_infer, infers=True),
             "ModelConfig": Rpc(pb.ModelConfigRequest, Role.INFER, self.model_config),
             "ModelStatistics": Rpc(pb.ModelStatisticsRequest, Role.INFER, self.model_statistics),
             "RepositoryIndex": Rpc(pb.RepositoryIndexRequest, Role.INFER, self.repository_index),
@@ -71,7 +77,8 @@ class InferenceApi:
 
     async def model_infer(self, request: pb.ModelInferRequest, call: Call) -> pb.ModelInferResponse:
         """One inference; the answer is raw if, and only if, the request was."""
-        decoded, raw = oip_proto.decode_infer(request)
+        with refusals(self._service, call.protocol):
+            decoded, raw = oip_proto.decode_infer(request)
         return oip_proto.encode_infer(await self._service.infer(decoded, call), raw=raw)
 
     async def model_config(self, request: pb.ModelConfigRequest, _call: Call) -> pb.ModelConfigResponse:

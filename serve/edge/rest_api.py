@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ from serve.edge import oip_json, oip_json_catalog, openapi
 from serve.edge import strict_json as js
 from serve.edge.limits import EdgeLimits
 from serve.edge.pages import add_pages
+from serve.edge.refusals import refusals
 from serve.edge.rest_body import read_body
 from serve.edge.rest_errors import ErrorAnswers, http_error, validation_error
 from serve.edge.tensors import show
@@ -35,13 +37,18 @@ MODEL = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route: verb and paths, what answers, which role it needs (None: open to all), its body's schema."""
+    """One route: verb and paths, what answers, which role it needs (None: open to all), its body's schema.
+
+    Attributes:
+        infers: Whether a call that is refused before it is understood counts as an inference request.
+    """
 
     verb: str
     paths: tuple[str, ...]
     answer: Callable[..., Awaitable[Response]]
     needs: Role | None = Role.INFER
     body: Mapping[str, Any] = field(default_factory=dict)
+    infers: bool = False
 
 
 class RestApi:
@@ -62,7 +69,7 @@ class RestApi:
             Route("GET", _under_model("ready"), self.model_ready, needs=None),
             Route("GET", _under_model("config"), self.model_config),
             Route("GET", _under_model("stats"), self.model_statistics),
-            Route("POST", _under_model("infer"), self.infer, body=openapi.INFER),
+            Route("POST", _under_model("infer"), self.infer, body=openapi.INFER, infers=True),
             Route("POST", ("/v2/repository/index",), self.repository_index, body=openapi.INDEX),
             Route("POST", (f"{REPOSITORY}/load",), self.load, Role.OPERATE, openapi.REPOSITORY),
             Route("POST", (f"{REPOSITORY}/unload",), self.unload, Role.OPERATE, openapi.REPOSITORY),
@@ -105,12 +112,13 @@ class RestApi:
 
     async def infer(self, request: Request, model: str, version: str = "") -> Response:
         """Classify images."""
-        body = oip_json.InferBody(
-            content=await read_body(request, self._limits),
-            header_length=request.headers.get(oip_json.HEADER_LENGTH),
-            wants_json=_wants_json(request),
-        )
-        decoded = oip_json.decode_infer(body, model=model, version=version)
+        with refusals(self._service, "http"):
+            body = oip_json.InferBody(
+                content=await read_body(request, self._limits),
+                header_length=request.headers.get(oip_json.HEADER_LENGTH),
+                wants_json=_wants_json(request),
+            )
+            decoded = oip_json.decode_infer(body, model=model, version=version)
         response = await _while_connected(request, self._service.infer(decoded, _call(request)))
         reply = oip_json.encode_infer(response, decoded)
         if reply.header_length is None:
@@ -155,12 +163,12 @@ def build_rest_app(service: Service, access: Access, limits: EdgeLimits) -> Fast
     app.openapi_version = "3.0.3"  # the newest that the bundled Swagger UI draws
     app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=1)
     app.add_middleware(ErrorAnswers)
-    app.include_router(_router(RestApi(service, limits), access))
+    app.include_router(_router(RestApi(service, limits), access, service))
     add_pages(app)
     return app
 
 
-def _router(api: RestApi, access: Access) -> APIRouter:
+def _router(api: RestApi, access: Access, service: Service) -> APIRouter:
     router = APIRouter()
     for route in api.routes():
         for path in route.paths:
@@ -168,7 +176,7 @@ def _router(api: RestApi, access: Access) -> APIRouter:
                 path,
                 route.answer,
                 methods=[route.verb],
-                dependencies=_guard(access, route.needs),
+                dependencies=_guard(access, route, service),
                 responses=openapi.ERROR,
                 openapi_extra=dict(route.body),
                 operation_id=f"{route.answer.__name__}{'_version' if '{version}' in path else ''}",
@@ -177,12 +185,14 @@ def _router(api: RestApi, access: Access) -> APIRouter:
     return router
 
 
-def _guard(access: Access, needs: Role | None) -> list[Dependency]:
+def _guard(access: Access, route: Route, service: Service) -> list[Dependency]:
+    needs = route.needs
     if needs is None:
         return []
 
     async def authorize(request: Request) -> None:
-        request.state.principal = access.authorize(request.headers.get("authorization"), needs)
+        with refusals(service, "http") if route.infers else nullcontext():
+            request.state.principal = access.authorize(request.headers.get("authorization"), needs)
 
     # HTTPBearer only tells `/docs` to offer a field for the token.
     return [Depends(HTTPBearer(auto_error=False)), Depends(authorize)]

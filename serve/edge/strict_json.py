@@ -96,7 +96,7 @@ def get_parameters(fields: Mapping[str, Any], where: str) -> dict[str, Parameter
     if not isinstance(value, dict):
         _wrong(where, "parameters", value, "an object")
     return {
-        checked_text(key, f"{where}parameters"): _parameter(item, f"{where}parameters.{key}")
+        checked_text(key, f"{where}parameters"): _parameter(item, f"{where}parameters[{show(key)}]")
         for key, item in value.items()
     }
 
@@ -110,7 +110,7 @@ def checked_text(value: str, what: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise InvalidRequestError(f"{show(what)}: half a surrogate pair is not text") from None
+        raise InvalidRequestError(f"{what}: half a surrogate pair is not text") from None
     return value
 
 
@@ -124,7 +124,7 @@ def _parameter(value: object, what: str) -> Parameter:
     if isinstance(value, float) and math.isfinite(value):
         return value
     raise InvalidRequestError(
-        f"{show(what)}: is {show(value)}, must be a boolean, a string, a finite number or a 64-bit integer"
+        f"{what}: is {show(value)}, must be a boolean, a string, a finite number or a 64-bit integer"
     )
 
 

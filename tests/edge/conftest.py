@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import grpc
 import httpx
 import pytest
+import structlog
 
 from serve.core.access import Access
 from serve.edge.limits import EdgeLimits
 from serve.edge.rest_api import build_rest_app
 from tests.edge.doors import as_service, grpc_door
 from tests.edge.fakes import FakeService
+
+
+@pytest.fixture(autouse=True)
+def plain_logs() -> Iterator[None]:
+    """Log tracebacks as plain text: the default draws every variable, which takes seconds."""
+    structlog.configure(
+        processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

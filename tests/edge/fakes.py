@@ -24,6 +24,7 @@ from serve.core.errors import (
     DeadlineError,
     NotFoundError,
     OverloadedError,
+    ServeError,
     UnavailableError,
     UnsupportedError,
 )
@@ -55,7 +56,12 @@ class FakeService:
         self.models = {"digits": ModelState.READY}
         self.requests: list[InferRequest] = []
         self.calls: list[Call] = []
+        self.refusals: list[tuple[str, ServeError]] = []
         self.cancelled = asyncio.Event()
+
+    def refused(self, protocol: str, error: ServeError) -> None:
+        """Remember what never reached `infer`."""
+        self.refusals.append((protocol, error))
 
     async def infer(self, request: InferRequest, call: Call) -> InferResponse:
         """Classify every image as "sieben", or do what the model's name says."""

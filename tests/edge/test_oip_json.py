@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import math
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from serve.core.errors import InvalidRequestError, ServeError, UnsupportedError
-from serve.core.messages import DATATYPE_SIZES, InferRequest, InferResponse, RequestedOutput, Tensor
+from serve.core.errors import InvalidRequestError, UnsupportedError
+from serve.core.messages import InferRequest, InferResponse, RequestedOutput, Tensor
 from serve.edge.oip_json import EncodedReply, InferBody, decode_infer, encode_infer
-from serve.edge.tensors import DTYPES
 
 ONE = {"name": "x", "shape": [2], "datatype": "FP32"}
-INTEGERS = sorted(name for name, dtype in DTYPES.items() if dtype.kind in "iu")
 
 
 def _decode(content: bytes, header_length: str | None = None, *, wants_json: bool = False) -> InferRequest:
@@ -51,99 +46,6 @@ def _request(*outputs: RequestedOutput, **parameters: bool | float | str) -> Inf
 
 def _json(reply: EncodedReply) -> Any:  # noqa: ANN401  a JSON value
     return json.loads(reply.content[: reply.header_length])
-
-
-@st.composite
-def _binary_tensors(draw: st.DrawFn) -> Tensor:
-    datatype = draw(st.sampled_from(sorted(set(DATATYPE_SIZES) - {"BOOL"})))
-    shape = tuple(draw(st.lists(st.integers(0, 3), max_size=3)))
-    size = math.prod(shape) * DATATYPE_SIZES[datatype]
-    data = draw(st.binary(min_size=size, max_size=size))
-    return Tensor(name=draw(st.text(max_size=5)), datatype=datatype, shape=shape, data=data)
-
-
-@st.composite
-def _byte_strings(draw: st.DrawFn) -> Tensor:
-    elements = tuple(draw(st.lists(st.binary(max_size=9), max_size=4)))
-    return Tensor(name=draw(st.text(max_size=5)), datatype="BYTES", shape=(len(elements), 1), data=elements)
-
-
-@given(st.lists(_binary_tensors() | _byte_strings(), min_size=1, max_size=3))
-def test_binary_data_survives_the_wire(tensors: list[Tensor]) -> None:
-    """Any tensors that are written as binary data are read back the same."""
-    reply = encode_infer(_response(*tensors), _request(binary_data_output=True))
-    assert reply.header_length is not None
-    document = _json(reply)
-    assert [output["parameters"].keys() for output in document["outputs"]] == [{"binary_data_size"}] * len(
-        tensors
-    )
-    header = json.dumps({"inputs": document["outputs"]}).encode()
-    request = _decode(header + reply.content[reply.header_length :], str(len(header)))
-    assert request.inputs == tuple(tensors)
-
-
-@given(st.sampled_from(INTEGERS), st.data())
-def test_integers_survive_json(datatype: str, data: st.DataObject) -> None:
-    """Any integers that a datatype holds are written to JSON and read back the same."""
-    limits = np.iinfo(DTYPES[datatype])
-    values = data.draw(st.lists(st.integers(int(limits.min), int(limits.max)), max_size=5))
-    array = np.array(values, DTYPES[datatype])
-    tensor = Tensor(name="x", datatype=datatype, shape=(len(values),), data=array.tobytes())
-    document = _json(encode_infer(_response(tensor), _request()))
-    assert document["outputs"][0]["data"] == values
-    assert _decode_json({"inputs": document["outputs"]}).inputs == (tensor,)
-
-
-@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=6))
-def test_floats_survive_json_bit_by_bit(values: list[float]) -> None:
-    """Finite single-precision numbers lose nothing in JSON's decimals."""
-    data = np.array(values, "<f4").tobytes()
-    tensor = Tensor(name="x", datatype="FP32", shape=(len(values),), data=data)
-    document = _json(encode_infer(_response(tensor), _request()))
-    assert _decode_json({"inputs": document["outputs"]}).inputs == (tensor,)
-
-
-@given(_byte_strings())
-def test_byte_strings_survive_json(tensor: Tensor) -> None:
-    """Bytes that are no text go through JSON in base64, and say so."""
-    document = _json(encode_infer(_response(tensor), _request()))
-    assert _decode_json({"inputs": document["outputs"]}).inputs == (tensor,)
-
-
-@given(st.binary(max_size=100), st.none() | st.sampled_from(["0", "1", "40", "x", ""]))
-def test_arbitrary_bodies_raise_nothing_but_errors_of_ours(content: bytes, header_length: str | None) -> None:
-    """Whatever arrives, it is decoded or refused; nothing else is raised."""
-    with contextlib.suppress(ServeError):
-        _decode(content, header_length)
-
-
-_VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=3)
-    | st.sampled_from(["FP32", "BYTES"]),
-    lambda children: (
-        st.lists(children, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                ["name", "shape", "datatype", "data", "parameters", "binary_data_size", "encoding"]
-            ),
-            children,
-        )
-    ),
-    max_leaves=12,
-)
-
-
-@given(
-    st.fixed_dictionaries({}, optional={key: _VALUES for key in ("id", "inputs", "outputs", "parameters")})
-)
-def test_arbitrary_documents_raise_nothing_but_errors_of_ours(document: dict[str, object]) -> None:
-    """A JSON object with the right keys and any values is decoded or refused; nothing else is raised."""
-    with contextlib.suppress(ServeError):
-        _decode_json(document)
 
 
 def test_everything_beside_tensors_is_read() -> None:
@@ -234,7 +136,8 @@ def test_an_answer_says_who_served() -> None:
         ({}, "input 'x': data: is missing, must be a list"),
         ({"data": "12"}, "data: is a string, must be a list"),
         ({"data": [1]}, "1 elements were given, shape [2] needs 2"),
-        ({"data": [[1], [2]]}, "data is nested otherwise than shape [2] says"),
+        ({"data": [[1], [2]]}, "element 0 is [1], FP32 takes numbers"),
+        ({"data": [[1, 2, 3]]}, "data is nested otherwise than shape [2] says"),
         ({"data": [1, [2]]}, "element 1 is [2], FP32 takes numbers"),
         ({"data": [1, True]}, "element 1 is True, FP32 takes numbers"),
         ({"data": [1, None]}, "element 1 is None, FP32 takes numbers"),
@@ -261,7 +164,7 @@ def test_an_answer_says_who_served() -> None:
         ({"data": [1, 2], "datatype": "float"}, "datatype is 'float', must be one of BOOL"),
         ({"data": [1, 2], "name": 5}, "name: is an integer, must be a string"),
         ({"data": [1, 2], "parameters": []}, "parameters: is a list, must be an object"),
-        ({"data": [1, 2], "parameters": {"k": {}}}, "parameters.k': is {}, must be a boolean, a string"),
+        ({"data": [1, 2], "parameters": {"k": {}}}, "parameters['k']: is {}, must be a boolean, a string"),
         ({"data": [1, 2], "parameters": {"k": 2**64}}, "or a 64-bit integer"),
         ({"parameters": {"binary_data_size": 8}}, "binary_data_size is 8, 0 bytes of the body are left"),
         ({"parameters": {"binary_data_size": -8}}, "binary_data_size is -8, 0 bytes"),
@@ -280,7 +183,8 @@ def test_a_broken_rule_of_an_input_is_named(fields: dict[str, object], words: st
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "body: not JSON, Expecting value at character 0"),
+        (b"", "body: is empty"),
+        (b" ", "body: not JSON, Expecting value at character 1"),
         (b"{", "body: not JSON"),
         (b"\xff", "body: not UTF-8 at byte 0"),
         (b"[]", "body: must be a JSON object, is a list"),
@@ -290,7 +194,7 @@ def test_a_broken_rule_of_an_input_is_named(fields: dict[str, object], words: st
         (b'{"id": "1", "id": "2"}', "body: key 'id' is given twice"),
         (b'{"id": ' + b"9" * 6000 + b"}", "body: not JSON, a number is too long"),
         (b'{"id": ' + b"[" * 100_000, "body: JSON nested too deeply"),
-        (b'{"id": "\\ud800"}', "'id': half a surrogate pair is not text"),
+        (b'{"id": "\\ud800"}', "id: half a surrogate pair is not text"),
         (b'{"inputs": {}}', "inputs: is an object, must be a list of objects"),
         (b'{"inputs": [5]}', "inputs: is a list, must be a list of objects"),
         (b'{"parameters": {"binary_data_output": 1}}', "binary_data_output is 1, must be a boolean"),

@@ -172,6 +172,7 @@ def test_what_only_travels_raw_is_written_raw() -> None:
     ("message", "words"),
     [
         (_raw("FP32", [2], bytes(7)), "7 raw bytes were given, FP32 of shape [2] needs 8"),
+        (_raw("FP32", [2], bytes(9)), "9 raw bytes were given, FP32 of shape [2] needs 8"),
         (_raw("FP32", [2], bytes(8), bytes(8)), "2 entries for 1 inputs"),
         (_raw("BOOL", [2], b"\x01\x02"), "a raw BOOL must be 0 or 1"),
         (_raw("BYTES", [1], b"\x01"), "end before element 0 of the 1 that shape [1] needs"),

@@ -1,10 +1,9 @@
-"""The handler as TorchServe calls it: batches in, one answer per row out, and nobody pays for another's item."""
+"""The handler as TorchServe calls it: batches in, one answer per row out, nobody pays for another's item."""
 
 from __future__ import annotations
 
 import json
-import os
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from handlers.attn_net import Net
+from handlers.attn_net import Net, NetInput, NetOutput
 
 if TYPE_CHECKING:
     from handlers.classify import Classifier
@@ -124,7 +123,7 @@ def test_a_batch_of_nothing_but_bad_items_is_answered(loaded: Loaded, pack: Pack
 def test_unusable_inputs_fail_alone(
     loaded: Loaded, pack: Pack, unpack: Unpack, part: dict[str, object], blob: bytes, words: str
 ) -> None:
-    """Wrong size, NaN, infinity, and finite values that overflow in the net: INVALID_ARGUMENT, this item only."""
+    """Wrong size, NaN, infinity, finite values that overflow in the net: INVALID_ARGUMENT, this item only."""
     classifier, context = loaded
     fine = {"kind": "input", "shape": [1, 3, 16, 16]}
     answer = unpack(classifier.handle([pack([part, fine], [blob, bytes(3072)], ["logits"])], context)[0])
@@ -200,61 +199,20 @@ def test_attention_is_refused_where_there_is_none(archive: Archive, pack: Pack, 
     assert header["error"]["message"].startswith("outputs: 'attention' is not offered by this model")
 
 
-@pytest.mark.parametrize("key", ["body", "data", "image.jpg"])
-def test_a_stock_client_gets_json(loaded: Loaded, encode: Encode, key: str) -> None:
-    """One encoded image under TorchServe's usual keys gives the most likely labels, in order."""
-    classifier, context = loaded
-    answer = json.loads(classifier.handle([{key: bytearray(encode("JPEG", "red"))}], context)[0])
-    ranked = list(answer["probabilities"].values())
-    assert (answer["model"], answer["version"]) == ("tiny", "3")
-    assert answer["label"] == next(iter(answer["probabilities"]))
-    assert sorted(answer["probabilities"]) == sorted(LABELS)
-    assert ranked == sorted(ranked, reverse=True)
-    assert sum(ranked) == pytest.approx(1)
-    assert context.content_types == {0: "application/json"}
-    assert context.statuses == {}
-
-
-def test_a_stock_client_sees_the_five_best(archive: Archive, loaded: Loaded, encode: Encode) -> None:
-    """With more labels than five, the rest is left out."""
-    layers = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 9))
-    archive.replace_net(layers, labels=[f"class {index}" for index in range(9)])
-    classifier, context = archive.load()
-    answer = json.loads(classifier.handle([{"body": encode("PNG", "red")}], context)[0])
-    assert len(answer["probabilities"]) == 5
-
-
-@pytest.mark.parametrize(
-    ("row", "words"),
-    [
-        ({"body": b"no image"}, "of no known image format"),
-        ({"body": b""}, "image: no bytes"),
-        ({"body": "text"}, "body must be an image's bytes, got str; check Content-Type"),
-        ({"body": {"a": 1}}, "body must be an image's bytes, got dict"),
-        ({}, "must hold one image under body or data, got keys []"),
-        ({"a": b"", "b": b""}, "got keys ['a', 'b']"),
-    ],
-)
-def test_a_bad_stock_request_is_a_400(loaded: Loaded, row: dict[str, Any], words: str) -> None:
-    """The status is this row's alone, the reason is JSON."""
-    classifier, context = loaded
-    _, answer = classifier.handle([DESCRIBE, row], context)
-    assert words in json.loads(answer)["error"]
-    assert context.statuses == {1: (400, "Bad Request")}
-    assert context.content_types == {1: "application/json"}
-
-
 def test_rows_of_all_kinds_share_a_forward_pass(
     loaded: Loaded, pack: Pack, unpack: Unpack, encode: Encode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Packed, stock, describe and bad rows in one TorchServe batch: one forward pass, each row its own answer."""
+    """Packed, stock, describe and bad rows in one batch: one forward pass, each row its own answer."""
     classifier, context = loaded
     red, blue = encode("PNG", "red"), encode("PNG", "blue")
     sizes: list[int] = []
     run = Net.__call__
-    monkeypatch.setattr(
-        Net, "__call__", lambda net, batch, **how: sizes.append(len(batch)) or run(net, batch, **how)
-    )
+
+    def counted(net: Net, batch: NetInput, *, explain: bool = False) -> NetOutput:
+        sizes.append(len(batch))
+        return run(net, batch, explain=explain)
+
+    monkeypatch.setattr(Net, "__call__", counted)
     rows = [
         pack([_images(2)], [red, b"bad"]),
         {"body": blue},
@@ -281,63 +239,6 @@ def test_batches_larger_than_the_largest_bucket_are_split(loaded: Loaded, pack: 
     apart = [unpack(classifier.handle([row], context)[0]) for row in single]
     for name, array in together.arrays.items():
         np.testing.assert_allclose(array, np.concatenate([one.arrays[name] for one in apart]), atol=1e-6)
-
-
-def _fail(message: str) -> Any:  # noqa: ANN401 # stands in for a method
-    def failing(*_: object, **__: object) -> NoReturn:
-        raise RuntimeError(message)
-
-    return failing
-
-
-def test_a_lost_forward_pass_is_raised(
-    loaded: Loaded,
-    pack: Pack,
-    encode: Encode,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """TorchServe shall answer UNAVAILABLE: RuntimeError, without the word CUDA, and the traceback in the log."""
-    classifier, context = loaded
-    monkeypatch.setattr(Net, "__call__", _fail("CUDA out of memory"))
-    with pytest.raises(RuntimeError, match="the forward pass failed") as lost:
-        classifier.handle([pack([_images(1)], [encode("PNG", "red")])], context)
-    assert "CUDA" not in str(lost.value)
-    assert "CUDA out of memory" in caplog.text
-
-
-def test_a_ruined_cuda_context_ends_the_process(
-    loaded: Loaded, pack: Pack, encode: Encode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Only a new process can use the GPU again."""
-    classifier, context = loaded
-
-    def leave(code: int) -> NoReturn:
-        raise SystemExit(code)
-
-    monkeypatch.setattr(os, "_exit", leave)
-    monkeypatch.setattr(Net, "__call__", _fail("CUDA error: device-side assert triggered"))
-    with pytest.raises(SystemExit, match="1"):
-        classifier.handle([pack([_images(1)], [encode("PNG", "red")])], context)
-
-
-def test_a_bug_met_by_one_item_stays_with_it(
-    loaded: Loaded, pack: Pack, unpack: Unpack, encode: Encode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An unforeseen exception is INTERNAL for its item, logged, and says nothing of the inside."""
-    classifier, context = loaded
-    resize = Image.Image.resize
-
-    def fragile(image: Image.Image, *args: Any, **options: Any) -> Image.Image:  # noqa: ANN401 # passed on
-        if image.size == (3, 3):
-            raise RuntimeError("secret")
-        return resize(image, *args, **options)
-
-    monkeypatch.setattr(Image.Image, "resize", fragile)
-    row = pack([_images(2)], [encode("PNG", "red", (3, 3)), encode("PNG", "red")])
-    header = unpack(classifier.handle([row], context)[0]).header
-    assert header["status"] == [13, 0]
-    assert header["messages"] == {"0": "image: an internal error; see the worker's log"}
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.attn_device import (
+    Placement,
     bucket_for,
     choose_device,
     choose_dtype,
@@ -87,10 +88,18 @@ def test_the_smallest_bucket_that_holds_the_rows_is_taken(count: int, buckets: l
     assert not any(count <= other < bucket for other in buckets)
 
 
+def _sizes(device: torch.device, *, explain: bool) -> list[int]:
+    placement = Placement(device=device, dtype=torch.float32)
+    runs = warm_up_runs([1, 4, 8], placement, explains=True)
+    return [run.size for run in runs if run.explain is explain]
+
+
 def test_warm_up_reaches_every_bucket() -> None:
     """On CUDA each bucket runs three times; on a CPU three runs settle the graph, the rest run once."""
-    assert warm_up_runs([1, 4, 8], on_cuda=True) == [1, 1, 1, 4, 4, 4, 8, 8, 8]
-    assert warm_up_runs([1, 4, 8], on_cuda=False) == [1, 1, 1, 4, 8]
+    cuda = torch.device("cuda", 0)
+    assert _sizes(cuda, explain=False) == _sizes(cuda, explain=True) == [1, 1, 1, 4, 4, 4, 8, 8, 8]
+    assert _sizes(CPU, explain=False) == [1, 1, 1, 4, 8]
+    assert _sizes(CPU, explain=True) == [1, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
@@ -15,6 +18,7 @@ from handlers.classify import Classifier
 if TYPE_CHECKING:
     from tests.handlers.conftest import Archive
 
+SCHEMA = Path(__file__).parents[1] / "contract" / "signature.schema.json"
 REQUIRED = (
     "name",
     "version",
@@ -194,6 +198,15 @@ def test_a_gpu_that_was_asked_for_must_be_there(
     assert "a GPU was asked for" in _refusal(archive, config)
 
 
+def test_an_assigned_gpu_that_torch_cannot_use_is_logged(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody asked for the GPU by name, so the CPU serves, and the log says so."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    archive.load(gpu_id=1)
+    assert "TorchServe assigned GPU 1, but this torch sees no CUDA device: using the CPU" in caplog.text
+
+
 def test_wrong_limits_in_the_configuration_are_refused(archive: Archive) -> None:
     """The `handler:` block is checked when the model is loaded."""
     assert "max_image_bytes: must be" in _refusal(archive, {"handler": {"max_image_bytes": 0}})
@@ -208,6 +221,13 @@ def test_the_archives_threads_are_used(archive: Archive) -> None:
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_tiny_archive_is_a_valid_one(archive: Archive) -> None:
+    """What these tests load is what signature.schema.json describes, so that other archives load as well."""
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(archive.signature)
+    assert set(REQUIRED) < set(schema["required"])
 
 
 def test_the_handler_module_defines_one_class() -> None:

@@ -23,7 +23,7 @@ HALF = Placement(device=torch.device("cpu"), dtype=torch.bfloat16)
 def _loaded(path: Path) -> torch.jit.ScriptModule:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit's own notice
-        module: torch.jit.ScriptModule = torch.jit.load(path)
+        module: torch.jit.ScriptModule = torch.jit.load(path)  # type: ignore[no-untyped-call] # torch's lack
     return module
 
 

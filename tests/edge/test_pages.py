@@ -1,0 +1,48 @@
+"""The pages for people: whole, and self-contained."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+
+PAGES = ("/", "/docs")
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_page_and_all_that_it_loads_is_ours(rest: httpx.AsyncClient, path: str) -> None:
+    """Every file that a page names is served from here, and its policy allows no other place."""
+    page = await rest.get(path)
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self'" in policy
+    assert "http" not in policy
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert sources
+    for source in sources:
+        if not source.startswith("data:"):
+            assert (await rest.get(f"/{source}")).status_code == 200, source
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_page_has_no_script_in_it(rest: httpx.AsyncClient, path: str) -> None:
+    """Scripts are files, as the policy wants it."""
+    page = (await rest.get(path)).text
+    assert re.findall(r"<script(?![^>]* src=)", page) == []
+    assert re.findall(r"\son\w+=", page) == []
+
+
+async def test_the_api_is_described(rest: httpx.AsyncClient) -> None:
+    """The description names every route of the protocol, its verbs and the one shape of errors."""
+    document = (await rest.get("/openapi.json")).json()
+    infer = document["paths"]["/v2/models/{model}/versions/{version}/infer"]["post"]
+    assert document["openapi"].startswith("3.0.")
+    assert set(infer["requestBody"]["content"]) == {"application/json", "application/octet-stream"}
+    assert "422" not in infer["responses"]
+    operations = [operation for verbs in document["paths"].values() for operation in verbs.values()]
+    assert all(operation["responses"]["default"]["description"] for operation in operations)
+    names = [operation["operationId"] for operation in operations]
+    assert len(names) == len(set(names)) == 17
