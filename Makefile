@@ -20,7 +20,7 @@ PROTOC := $(BIN)/python -m grpc_tools.protoc -Iserve/pb=proto
 PROTOS := $(patsubst proto/%,serve/pb/%,$(wildcard proto/*.proto))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo test test-all check format proto proto-check loadtest deploy-check clean
+.PHONY: help setup serve demo test test-all check format proto proto-check bench loadtest deploy-check clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,11 +44,9 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	@$(PIP) --editable '.[demo]'
 	@touch $@
 
-# tritonclient, the stock client of the tests, asks for protobuf < 7 and works with 7: hence --no-deps.
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "Installing the tools of development into $(VENV). To download: about 90 MB."
 	@$(PIP) --editable '.[demo,dev,loadtest]'
-	@$(PIP) --no-deps tritonclient==2.73.0
 	@touch $@
 
 # --- the service ---------------------------------------------------------------------------------------------
@@ -84,8 +82,11 @@ proto: $(VENV)/.dev ## generate serve/pb from proto
 proto-check: $(VENV)/.dev
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
 	$(PROTOC) --python_out="$$fresh" --pyi_out="$$fresh" --grpc_python_out="$$fresh" $(PROTOS) && \
-	diff -r -x __init__.py -x __pycache__ "$$fresh/serve/pb" serve/pb || { \
+	diff -rq -x __init__.py -x __pycache__ "$$fresh/serve/pb" serve/pb || { \
 	  echo "serve/pb is not what proto/ generates: run 'make proto'" >&2; exit 1; }
+
+bench: $(VENV)/.dev ## measure the gateway against a bare loop on the same cores, in the same run
+	@$(BIN)/python -m loadtests.bench
 
 loadtest: $(VENV)/.dev ## run Locust against a gateway: headless, short, every reply checked
 	@$(BIN)/python -m loadtests

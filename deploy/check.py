@@ -54,6 +54,8 @@ def check_overlay(overlay: Path) -> list[str]:
         manifests = build(overlay)
     except subprocess.CalledProcessError as error:
         return [str(error.stderr).strip()]
+    except FileNotFoundError:
+        return ["kubectl is not on PATH; to install it: https://kubernetes.io/docs/tasks/tools/#kubectl"]
     if not manifests:
         return [f"{overlay}: builds to nothing"]
     return check_manifests(manifests)

@@ -78,6 +78,14 @@ def test_an_empty_overlay_is_a_problem(tmp_path: Path) -> None:
     assert check.check_overlay(tmp_path) != []
 
 
+def test_a_missing_kubectl_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without kubectl an overlay is not passed over, and the problem says how to get it."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert check.check_overlay(tmp_path) == [
+        "kubectl is not on PATH; to install it: https://kubernetes.io/docs/tasks/tools/#kubectl"
+    ]
+
+
 def test_a_careless_dockerfile_is_found(tmp_path: Path) -> None:
     """Hadolint runs for real: an unpinned base image is a finding."""
     path = tmp_path / "careless.Dockerfile"
