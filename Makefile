@@ -12,7 +12,8 @@ PIP_ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS)
 
-DEMO_ARCHIVES := $(foreach net,plain se eca sk,model_store/archives/digits_$(net).mar)
+# What travels in an archive, or decides what does: when it changes, the demo's archives are made anew.
+DEMO_SOURCES  := $(wildcard handlers/*.py model_store/*.py model_store/nets/*.py)
 OVERLAYS      := $(wildcard deploy/overlays/*)
 DOCKERFILES   := $(wildcard deploy/images/*.Dockerfile)
 # With this mapping protoc writes, and imports, serve/pb/NAME_pb2.py for proto/NAME.proto.
@@ -20,7 +21,7 @@ PROTOC := $(BIN)/python -m grpc_tools.protoc -Iserve/pb=proto
 PROTOS := $(patsubst proto/%,serve/pb/%,$(wildcard proto/*.proto))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo test test-all check format proto proto-check bench loadtest deploy-check clean
+.PHONY: help setup serve test test-all check format proto proto-check bench loadtest deploy-check clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,12 +52,12 @@ $(VENV)/.dev: $(VENV)/.demo
 
 # --- the service ---------------------------------------------------------------------------------------------
 
-serve: $(VENV)/.demo ## start TorchServe and the gateway with the demo's nets, and show them at work
-	@$(if $(filter-out $(wildcard $(DEMO_ARCHIVES) run/samples),$(DEMO_ARCHIVES) run/samples),$(BIN)/attnserve build --demo --samples run/samples)
+serve: model_store/archives/.demo ## start TorchServe and the gateway with the demo's nets, and show them at work
 	@exec $(BIN)/attnserve serve --tour run/samples
 
-demo: $(VENV)/.demo ## train and package the demo's nets anew
+model_store/archives/.demo: $(DEMO_SOURCES) | $(VENV)/.demo
 	@$(BIN)/attnserve build --demo --force --samples run/samples
+	@touch $@
 
 # --- tests and checks ----------------------------------------------------------------------------------------
 
@@ -96,5 +97,6 @@ deploy-check: $(VENV)/.dev ## check manifests, Dockerfiles and YAML
 
 clean: ## remove caches and what runs left; keeps the virtual environment and the archives
 	rm -rf run logs build dist *.egg-info
+	rm -f model_store/archives/.demo  # the samples are gone with run/
 	rm -rf .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

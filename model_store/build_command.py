@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -53,7 +53,9 @@ def zoo_net(
 def user_net(torchscript: Path, signature: Path, output: Path) -> None:
     """Package a user's own TorchScript."""
     description = read_description(signature)
-    typer.echo(f"{write_archive(output, pack_user_net(read_bytes(torchscript), description))}")
+    with _working(description.name):
+        path = write_archive(output, pack_user_net(read_bytes(torchscript), description))
+    typer.echo(f"{path}")
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
@@ -78,6 +80,13 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {str(path)!r}: {error.strerror}") from error
+
+
+def _working(name: str) -> AbstractContextManager[object]:
+    """A spinner on a terminal, nothing elsewhere."""
+    console = Console(stderr=True, highlight=False)
+    text = f"{name}: to TorchScript, proving that it computes the same, packing"
+    return console.status(text) if console.is_terminal else nullcontext()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,9 +51,17 @@ def load(path: Path) -> Checkpoint:
         InputError: Not a readable file of the format; the message names the path and the rule.
     """
     try:
-        document = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError) as error:
-        raise InputError(f"checkpoint: cannot read {str(path)!r}: {_first_line(error)}") from error
+        with warnings.catch_warnings():
+            # Given a TorchScript file torch.load warns first and then fails: once is enough.
+            warnings.filterwarnings("ignore", category=UserWarning, message=".*TorchScript archive")
+            document = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"checkpoint: cannot read {str(path)!r}: {error.strerror}") from error
+    except (RuntimeError, UnpicklingError, EOFError, ValueError) as error:
+        # torch's own text advises to allow the execution of whatever the file holds.
+        raise InputError(
+            f"checkpoint: {str(path)!r} must be a torch.save file of tensors and plain values"
+        ) from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         found = document.get("format") if isinstance(document, dict) else type(document).__name__
         raise InputError(
@@ -92,7 +101,3 @@ def _shortened(names: Iterable[str]) -> str:
     ordered = sorted(names)
     shown = ", ".join(ordered[:_NAMED_IN_MESSAGES])
     return f"{shown}, ..." if len(ordered) > _NAMED_IN_MESSAGES else shown
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -160,13 +160,13 @@ def _told_briefly() -> Iterator[None]:
         raise typer.Exit(WRONG if isinstance(error, InputError) else FAILED) from None
 
 
-def main() -> None:
-    """Run the foundry's commands alone, as `python -m model_store.cli`."""
-    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+def app() -> typer.Typer:
+    """The three commands alone, as `python -m model_store.cli` offers them."""
+    alone = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
     for command in (zoo, build, inspect):
-        app.command()(command)
-    app()
+        alone.command()(command)
+    return alone
 
 
 if __name__ == "__main__":
-    main()
+    app()()

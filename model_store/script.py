@@ -16,9 +16,11 @@ from typing import Final, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.jit._trace import TracerWarning
 
 from model_store.errors import ParityError
 from model_store.nets.gate import ChannelGate
+from model_store.threads import cpu_threads
 from model_store.torchscript_bytes import to_bytes
 
 Form: TypeAlias = Literal["trace", "script", "given"]
@@ -130,9 +132,13 @@ def export(net: nn.Module, *, input_size: tuple[int, int], real: Tensor | None =
     Raises:
         ParityError: No form computes what the eager net computes; the message gives each form's figure.
     """
-    inputs = proof_inputs(input_size, real)
+    with cpu_threads(1 if max(input_size) < LARGE_SIDE else None):
+        return _export(net.eval(), proof_inputs(input_size, real))
+
+
+def _export(net: nn.Module, inputs: ProofInputs) -> ExportedNet:
     example = inputs.random[1]
-    layout = attention_layout(net.eval(), example)
+    layout = attention_layout(net, example)
     eager = Explainable(net).eval() if layout else net
     methods = {"forward": example} | ({EXPLAIN: example} if layout else {})
     refusals = []
@@ -230,7 +236,7 @@ def quiet_jit() -> Iterator[None]:
     """
     with warnings.catch_warnings():
         # Whether a trace has baked in a value is decided by the proof, not by the tracer's guess.
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        warnings.filterwarnings("ignore", category=TracerWarning)
         warnings.filterwarnings("ignore", category=DeprecationWarning, message=r".*torch\.jit")
         yield
 

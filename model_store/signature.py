@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from model_store.errors import InputError
 from model_store.script import GateBlock, Parity
@@ -18,6 +18,8 @@ SINGLE_THREAD_BELOW_MACS: Final = 50_000_000
 MAX_SIDE: Final = 4096
 CHANNELS: Final = 3
 MIN_CLASSES: Final = 2
+# Where pydantic reads a user's document into these classes, it is to refuse keys that they lack.
+NO_OTHER_KEYS: Final = {"extra": "forbid"}
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,5}")
 
@@ -31,6 +33,8 @@ class Resize:
         size: (H, W).
         interpolation: Pillow's filter of that name, with its anti-aliasing.
     """
+
+    __pydantic_config__: ClassVar = NO_OTHER_KEYS
 
     method: Literal["stretch", "shorter_side"]
     size: tuple[int, int]
@@ -54,6 +58,8 @@ class InputRecipe:
         std: Per channel, above 0.
     """
 
+    __pydantic_config__: ClassVar = NO_OTHER_KEYS
+
     size: tuple[int, int]
     resize: Resize
     mean: tuple[float, float, float]
@@ -69,7 +75,7 @@ class InputRecipe:
             raise InputError(f"input.std: {list(self.std)} must be above 0")
         if self.resize.method == "stretch" and self.resize.size != self.size:
             raise InputError(
-                f"input.resize.size: {list(self.resize.size)} must equal input.size {list(self.size)} for stretch"
+                f"input.resize.size: {list(self.resize.size)} must be input.size {list(self.size)} to stretch"
             )
         if self.resize.method == "shorter_side" and self.resize.size[0] < max(self.size):
             raise InputError(

@@ -13,15 +13,16 @@ from typing import Any, ClassVar, Final, Literal
 
 import torch
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from model_store import script
 from model_store.errors import InputError, ParityError
 from model_store.pack import Archive, pack, sha256
-from model_store.signature import BATCH_BUCKETS, Identity, InputRecipe, Signature
+from model_store.signature import BATCH_BUCKETS, NO_OTHER_KEYS, Identity, InputRecipe, Resize, Signature
 
 LOGITS_DIMENSIONS: Final = 2
+_UNKNOWN: Final = "unexpected_keyword_argument"  # pydantic's name for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,7 @@ class Description:
     """What a user says of a net; see Signature and Identity for the fields' meaning."""
 
     # Labels and versions are often numbers, which YAML does not quote.
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+    __pydantic_config__: ClassVar = {**NO_OTHER_KEYS, "coerce_numbers_to_str": True}
 
     name: str
     labels: tuple[str, ...]
@@ -115,7 +116,9 @@ def _load(model: bytes) -> torch.jit.ScriptModule:
     try:
         net = script.load(model)
     except (RuntimeError, ValueError) as error:
-        raise InputError(f"torchscript: not a file that torch.jit.load reads: {_last_line(error)}") from error
+        raise InputError(
+            "torchscript: must be a file of torch.jit.save, which torch.jit.load reads"
+        ) from error
     # A frozen module has no such attribute any more.
     if getattr(net, "training", False):
         raise InputError("torchscript: the net is in training mode; call .eval() before saving it")
@@ -141,16 +144,16 @@ def _require_logits(net: torch.jit.ScriptModule, batch: Tensor, classes: int) ->
 
 
 def _first_problem(error: ValidationError) -> str:
-    problem = error.errors(include_url=False)[0]
-    path = ".".join(str(part) for part in problem["loc"]) or "the document"
-    text = f"{path}: {problem['msg']}"
-    if problem["type"] in {"missing", "missing_argument"}:
-        return f"{text}: this key is required"
-    if problem["type"] == "unexpected_keyword_argument":
-        known = [one.name for one in fields(Description)]
-        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+    # An unknown key is often a misspelt one that is then missing too: it says more.
+    problems = sorted(error.errors(include_url=False), key=lambda one: one["type"] != _UNKNOWN)
+    kind, path = problems[0]["type"], ".".join(str(part) for part in problems[0]["loc"])
+    if kind == _UNKNOWN:
+        known = [one.name for owner in (Description, InputRecipe, Resize) for one in fields(owner)]
+        near = difflib.get_close_matches(str(problems[0]["loc"][-1]), known, n=1)
         return f"{path}: unknown key{f'; did you mean {near[0]!r}?' if near else ''}"
-    return f"{text}, got {problem['input']!r}"
+    if kind == "missing":
+        return f"{path}: this key is required"
+    return f"{path or 'the document'}: {problems[0]['msg']}, got {problems[0]['input']!r}"
 
 
 def _last_line(error: Exception) -> str:

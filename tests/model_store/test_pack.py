@@ -1,0 +1,191 @@
+"""Archives: deterministic, complete, and never half written."""
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_store import pack as packing
+from model_store.errors import ArchiveError
+from model_store.pack import Archive, pack, parse_sums, read_sums, sums_text, write_archive
+from model_store.script import ExportedNet, Parity
+from model_store.signature import Identity, InputRecipe, Resize, Signature
+
+PARITY = Parity(tolerance=1e-4, max_abs_error=0.0, batch_sizes=(1,), form="trace", samples="random")
+NET = ExportedNet(
+    model=b"weights",
+    parity=PARITY,
+    attention_layout=(),
+    samples=torch.arange(2 * 3 * 4 * 4, dtype=torch.float32).reshape(2, 3, 4, 4),
+    logits=torch.tensor([[1.0, 2.0], [3.0, 4.0]]),
+)
+SIGNATURE = Signature(
+    identity=Identity(name="tiny", version="1", architecture="a", family="f", attention="none", trained=True),
+    recipe=InputRecipe(
+        size=(4, 4),
+        resize=Resize(method="stretch", size=(4, 4), interpolation="bilinear"),
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+    ),
+    labels=("a", "b"),
+    attention_layout=(),
+    weights_sha256=hashlib.sha256(NET.model).hexdigest(),
+    parity=PARITY,
+)
+
+
+def entries(archive: Archive) -> dict[str, bytes]:
+    """Name -> contents."""
+    with zipfile.ZipFile(io.BytesIO(archive.data)) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def test_the_same_input_gives_the_same_bytes() -> None:
+    """Packing twice differs in nothing, the date included."""
+    assert pack(SIGNATURE, NET).data == pack(SIGNATURE, NET).data
+
+
+def test_entries_are_sorted_stored_and_undated() -> None:
+    """Nothing in the zip's own fields depends on the machine or the time."""
+    with zipfile.ZipFile(io.BytesIO(pack(SIGNATURE, NET).data)) as file:
+        infos = file.infolist()
+    assert [info.filename for info in infos] == sorted(info.filename for info in infos)
+    fields = {
+        (info.date_time, info.compress_type, info.create_system, info.external_attr >> 16, info.extra)
+        for info in infos
+    }
+    assert fields == {((1980, 1, 1, 0, 0, 0), zipfile.ZIP_STORED, 3, 0o100644, b"")}
+
+
+def test_the_manifest_is_what_torchserve_reads() -> None:
+    """Name, version, handler, weights and configuration; no date."""
+    assert json.loads(entries(pack(SIGNATURE, NET))["MAR-INF/MANIFEST.json"]) == {
+        "runtime": "python",
+        "archiverVersion": "0.12.0",
+        "model": {
+            "modelName": "tiny",
+            "modelVersion": "1",
+            "handler": "attn_entry.py",
+            "serializedFile": "model.pt",
+            "configFile": "model-config.yaml",
+        },
+    }
+
+
+def test_the_configuration_leaves_batching_to_the_gateway() -> None:
+    """One request a batch, and no default delay of 100 ms, which 0 would mean."""
+    config = yaml.safe_load(entries(pack(SIGNATURE, NET))["model-config.yaml"])
+    assert (config["batchSize"], config["maxBatchDelay"], config["minWorkers"], config["maxWorkers"]) == (
+        1,
+        1,
+        1,
+        1,
+    )
+
+
+def test_the_repository_s_handlers_travel_unchanged() -> None:
+    """Every source of handlers/ is there under another package name, and nothing else of the folder."""
+    folder = Path(__file__).parents[2] / "handlers"
+    expected = {f"attn_handlers/{path.name}": path.read_bytes() for path in folder.glob("*.py")}
+    packed = entries(pack(SIGNATURE, NET))
+    assert {name: data for name, data in packed.items() if name.startswith("attn_handlers/")} == expected
+    assert b"class Handler(Classifier)" in packed["attn_entry.py"]
+
+
+def test_the_parity_samples_can_be_read_back() -> None:
+    """parity.npz has the inputs and the eager net's logits."""
+    with np.load(io.BytesIO(entries(pack(SIGNATURE, NET))["parity.npz"])) as arrays:
+        assert set(arrays) == {"input", "logits"}
+        np.testing.assert_array_equal(arrays["input"], NET.samples.numpy())
+        np.testing.assert_array_equal(arrays["logits"], NET.logits.numpy())
+
+
+def test_the_inner_list_has_every_other_entry(tmp_path: Path) -> None:
+    """sha256sum itself agrees, for every file but the list."""
+    archive = pack(SIGNATURE, NET)
+    with zipfile.ZipFile(io.BytesIO(archive.data)) as file:
+        file.extractall(tmp_path)
+    listed = read_sums(tmp_path / "SHA256SUMS")
+    assert set(listed) == set(entries(archive)) - {"SHA256SUMS"}
+    checked = subprocess.run(
+        ["sha256sum", "--check", "--strict", "SHA256SUMS"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize(("version", "name"), [("1", "tiny.mar"), ("2", "tiny-v2.mar")])
+def test_only_later_versions_show_in_the_file_name(version: str, name: str) -> None:
+    """NAME.mar for version 1, NAME-vVERSION.mar after it."""
+    signature = replace(SIGNATURE, identity=replace(SIGNATURE.identity, version=version))
+    assert pack(signature, NET).file_name == name
+
+
+def test_writing_adds_to_the_folder_s_list(tmp_path: Path) -> None:
+    """Lines of other archives stay, those of missing ones go, and the list is sorted."""
+    folder = tmp_path / "deep" / "archives"
+    for name in ("b.mar", "a.mar", "gone.mar"):
+        write_archive(folder, Archive(file_name=name, data=name.encode()))
+    (folder / "gone.mar").unlink()
+    write_archive(folder, Archive(file_name="b.mar", data=b"new"))
+    expected = [
+        (hashlib.sha256(data).hexdigest(), name) for name, data in (("a.mar", b"a.mar"), ("b.mar", b"new"))
+    ]
+    assert (folder / "SHA256SUMS").read_text() == "".join(f"{digest}  {name}\n" for digest, name in expected)
+
+
+def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Neither a temporary file nor a line in the list."""
+    (tmp_path / "a.mar").mkdir()
+    with pytest.raises(OSError, match=r"a\.mar"):
+        write_archive(tmp_path, Archive(file_name="a.mar", data=b"x"))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mar"]
+
+
+def test_old_handlers_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An archive that was packed before the handlers changed is not up to date any more."""
+    path = write_archive(tmp_path, pack(SIGNATURE, NET))
+    assert packing.has_current_handlers(path)
+    changed = tmp_path / "site" / "handlers"
+    changed.mkdir(parents=True)
+    (changed / "__init__.py").write_text("# of tomorrow\n")
+    monkeypatch.delitem(sys.modules, "handlers", raising=False)  # an imported one would be found first
+    monkeypatch.syspath_prepend(str(changed.parent))
+    assert not packing.has_current_handlers(path)
+
+
+NAMES = st.text(
+    st.characters(exclude_characters="\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029", exclude_categories=["Cs"])
+)
+
+
+@given(
+    st.dictionaries(
+        NAMES.filter(bool), st.binary(max_size=4).map(lambda data: hashlib.sha256(data).hexdigest())
+    )
+)
+def test_a_list_of_sums_reads_back(digests: dict[str, str]) -> None:
+    """Writing and reading are inverse, blanks in names included."""
+    assert parse_sums(sums_text(digests), "here") == digests
+
+
+@pytest.mark.parametrize("line", ["", "abc  x", "0" * 64, f"{'0' * 64} x", f"{'0' * 64}  "])
+def test_a_broken_line_is_refused_by_number(line: str) -> None:
+    """The message says where and what."""
+    text = f"{'1' * 64}  fine\n{line}\n"
+    with pytest.raises(ArchiveError, match=r"here: line 2 must be '<sha256>  <name>'"):
+        parse_sums(text, "here")
