@@ -31,8 +31,6 @@ MAX_MEMBERS = 1000
 MAX_UNPACKED_BYTES = 8 * 1024**3
 MAX_TEXT_BYTES = 16 * 1024**2
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
-_VERSION = re.compile(r"[1-9][0-9]{0,5}")
 _SUMS_LINE = re.compile(r"([0-9a-f]{64}) [ *]([^/\0]+)")
 _CHUNK_BYTES = 1024**2
 # What zipfile and json raise for bytes that are no zip or no JSON.
@@ -194,11 +192,6 @@ def _read_card(archive: zipfile.ZipFile) -> ModelCard:
     card = parse_card(
         _read_json(archive, members, SIGNATURE), contents_sha256=hashlib.sha256(sums).hexdigest()
     )
-    if not _NAME.fullmatch(card.ref.name) or not _VERSION.fullmatch(card.ref.version):
-        raise CardError(
-            f"{SIGNATURE}: {card.ref} is no model; a name has a-z, 0-9 and _.- (64 at most), "
-            "a version is a number from 1 to 999999"
-        )
     named = {"modelName": card.ref.name, "modelVersion": card.ref.version}
     if not isinstance(model, dict) or named.items() - model.items():
         raise CardError(f"{MANIFEST}: its model must have {named}, as {SIGNATURE} has")

@@ -11,27 +11,38 @@ import hashlib
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from importlib.metadata import entry_points, version
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from serve import classify as classifying
 from serve import logs
-from serve.client import ClientError, connect
-from serve.config import Config, ConfigError, read_config
+from serve.classify import find_images, print_table
+from serve.client import AddressError, ClientError, UnreachableError, connected
+from serve.config import ConfigError, read_config
 
 FAILED, WRONG, UNREACHABLE = 1, 2, 3
+_EXIT_CODES: dict[type[Exception], int] = {
+    ConfigError: WRONG,
+    FileNotFoundError: WRONG,
+    AddressError: WRONG,
+    UnreachableError: UNREACHABLE,
+    ClientError: FAILED,
+}
+GRPC_URL = "grpc://127.0.0.1:8001"
 
 app = typer.Typer(
     name="attnserve",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Serve image classifiers with channel attention, and compare them on live traffic.",
-    epilog="Start with: attnserve build --demo, then attnserve serve",
+    epilog="Start with: attnserve build --demo, then attnserve serve.",
 )
 console = Console(highlight=False)
 stderr = Console(stderr=True, highlight=False)
@@ -53,21 +64,29 @@ def serve(
     check_config: Annotated[bool, typer.Option("--check-config", help="Validate and exit.")] = False,
     tour: Annotated[
         Path | None,
-        typer.Option("--tour", help="When ready, classify the images of this folder and show it."),
+        typer.Option(
+            "--tour", help="When ready, classify these images (LABEL-N.png) and show it.", metavar="DIR"
+        ),
     ] = None,
+    token: TokenOption = "",
 ) -> None:
     """Start the gateway, and a TorchServe beside it unless the configuration lists engines.
 
     Example: attnserve serve --config gateway.yaml
     """
-    settings = _config(config)
+    with _told_briefly():
+        settings = read_config(config, os.environ)
+        images = find_images([tour]) if tour else []
     if check_config:
-        console.print(f"{config or 'the configuration'} is valid")
+        typer.echo(f"{config or 'the configuration'} is valid")
         return
-    from serve.run import run  # noqa: PLC0415  keeps `attnserve --help` quick
+    # Imported here so that `attnserve --help` is quick.
+    from serve.run import run  # noqa: PLC0415
+    from serve.tour import Route, show_tour  # noqa: PLC0415
 
     logs.configure(settings.log_level, settings.log_format)
-    raise typer.Exit(run(settings, tour, console, stderr))
+    route = Route(images=tuple(images), run_dir=settings.run_dir, token=token)
+    raise typer.Exit(run(settings, show_tour(console, route) if images else None, stderr))
 
 
 @app.command()
@@ -76,7 +95,7 @@ def classify(
     model: Annotated[
         list[str] | None, typer.Option("--model", help="Repeat for several; default: all ready.")
     ] = None,
-    url: UrlOption = "grpc://127.0.0.1:8001",
+    url: UrlOption = GRPC_URL,
     token: TokenOption = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -84,61 +103,63 @@ def classify(
 
     Example: attnserve classify run/samples --model digits_se
     """
-    try:
-        files = classifying.find_images(images)
-        client = connect(url, token)
-        rows = asyncio.run(classifying.classify(client, files, tuple(model or ()), stderr))
-    except FileNotFoundError as error:
-        _end(str(error), WRONG)
-    except ClientError as error:
-        _end(str(error), UNREACHABLE)
-    classifying.show(rows, console, as_json=as_json)
+
+    async def ask() -> list[classifying.Row]:
+        async with connected(url, token) as client:
+            return await classifying.classify(client, files, model or (), stderr)
+
+    with _told_briefly():
+        files = find_images(images)
+        rows = asyncio.run(ask())
+    if as_json:
+        _print_json([asdict(row) for row in rows])
+    else:
+        classifying.show(console, rows)
     raise typer.Exit(FAILED if any(row.error for row in rows) else 0)
 
 
 @app.command()
-def models(
-    url: UrlOption = "http://127.0.0.1:8000", token: TokenOption = "", as_json: JsonOption = False
-) -> None:
+def models(url: UrlOption = GRPC_URL, token: TokenOption = "", as_json: JsonOption = False) -> None:
     """List what a running gateway serves.
 
     Example: attnserve models --url http://127.0.0.1:8000
     """
-    try:
-        entries = asyncio.run(classifying.index(connect(url, token)))
-    except ClientError as error:
-        _end(str(error), UNREACHABLE)
+
+    async def ask() -> list[dict[str, str]]:
+        async with connected(url, token) as client:
+            return await client.index()
+
+    with _told_briefly():
+        entries = asyncio.run(ask())
+    columns = ("name", "version", "state", "reason")
+    found = [{column: entry.get(column, "") for column in columns} for entry in entries]
     if as_json:
-        console.print_json(json.dumps(entries))
-        return
-    table = Table("model", "version", "state", "reason")
-    for entry in entries:
-        table.add_row(entry["name"], entry["version"], entry["state"], entry["reason"])
-    console.print(table)
+        _print_json(found)
+    else:
+        print_table(console, columns, [tuple(entry.values()) for entry in found])
 
 
 @app.command()
 def token(
     name: Annotated[str, typer.Argument(help="Who will use it.")],
-    role: Annotated[str, typer.Option(help="infer, operate or admin.")] = "infer",
+    role: Annotated[Literal["infer", "operate", "admin"], typer.Option(help="What it allows.")] = "infer",
 ) -> None:
     """Make a bearer token: the secret for the caller, and the line for the configuration.
 
     Example: attnserve token ci --role operate
     """
-    if role not in ("infer", "operate", "admin"):
-        _end(f"--role is {role!r}, expected infer, operate or admin", WRONG)
     secret = secrets.token_urlsafe(32)
     digest = hashlib.sha256(secret.encode()).hexdigest()
-    stderr.print("secret, shown only now (give it to the caller):")
-    console.print(secret, soft_wrap=True)
-    stderr.print("for the configuration, under `tokens:`")
-    console.print(f"- {{name: {name}, role: {role}, sha256: {digest}}}", markup=False, soft_wrap=True)
+    typer.echo("secret, shown only now (give it to the caller):", err=True)
+    typer.echo(secret)
+    typer.echo("for the configuration, under `tokens:`", err=True)
+    # A JSON string is a YAML string, whatever the name holds.
+    typer.echo(f"- {{name: {json.dumps(name)}, role: {role}, sha256: {digest}}}")
 
 
 def _show_version(value: bool) -> None:
     if value:
-        console.print(version("attnserve"))
+        typer.echo(version("attnserve"))
         raise typer.Exit
 
 
@@ -151,16 +172,18 @@ def _options(
     pass
 
 
-def _config(path: Path | None) -> Config:
+@contextmanager
+def _told_briefly() -> Iterator[None]:
+    """Turn what is expected to fail into a line and an exit code; a bug keeps its traceback."""
     try:
-        return read_config(path, os.environ)
-    except ConfigError as error:
-        _end(str(error), WRONG)
+        yield
+    except tuple(_EXIT_CODES) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(_EXIT_CODES[type(error)]) from None
 
 
-def _end(message: str, code: int) -> NoReturn:
-    stderr.print(message, markup=False, soft_wrap=True)
-    raise typer.Exit(code)
+def _print_json(document: object) -> None:
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def main() -> None:

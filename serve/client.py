@@ -1,4 +1,4 @@
-"""A small client of the gateway for our own commands: the same question over gRPC or REST.
+"""A small client of the gateway for our own commands: the same questions over gRPC or REST.
 
 Any client of the Open Inference Protocol works as well; this one asks for partial answers, so that
 one unreadable file does not hide what the others are.
@@ -6,13 +6,13 @@ one unreadable file does not hide what the others are.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import struct
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import grpc
@@ -21,11 +21,20 @@ import httpx
 from serve.pb import open_inference_pb2 as pb
 from serve.pb import open_inference_pb2_grpc as pb_grpc
 
-MAX_MESSAGE_BYTES = 2**31 - 1
+TIMEOUT_S = 60.0
+OUTPUTS = ("probabilities", "label")
 
 
 class ClientError(Exception):
-    """The gateway could not be asked, or refused the whole request; the message is its own."""
+    """The gateway refused a call as a whole; the message is its own."""
+
+
+class UnreachableError(ClientError):
+    """The gateway does not answer at that address, or not at this time."""
+
+
+class AddressError(ClientError):
+    """The address is written in a form that cannot be one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +43,7 @@ class Verdict:
 
     Attributes:
         label: The most probable class; "" when the image failed.
-        probability: Of that class.
+        probability: Of that class, 0..1.
         error: Why there is no answer; "" when there is one.
     """
 
@@ -45,9 +54,8 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """One verdict an image, in order, and how long the call took in seconds."""
+    """One verdict an image, in order, and how long the call took."""
 
-    model: str
     version: str
     verdicts: tuple[Verdict, ...]
     seconds: float
@@ -68,42 +76,58 @@ class Client(Protocol):
         """Every version that is known: name, version, state, reason; raises as `classify`."""
         ...
 
-    async def close(self) -> None:
-        """Release the connections."""
-        ...
+
+@asynccontextmanager
+async def connected(url: str, token: str = "") -> AsyncIterator[Client]:
+    """A client for as long as the context lasts; it connects with its first call.
+
+    Args:
+        url: grpc://host:port, http://host:port or https://host:port.
+        token: Bearer token; "" sends none.
+
+    Raises:
+        AddressError: The address has another form.
+    """
+    scheme, _, target = url.partition("://")
+    if scheme == "grpc" and target:
+        # The lengths are the server's to limit.
+        options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+        async with grpc.aio.insecure_channel(target, options=options) as channel:
+            yield GrpcClient(channel, url, token)
+    elif scheme in ("http", "https") and target:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        async with httpx.AsyncClient(
+            base_url=url, timeout=TIMEOUT_S, headers=headers, trust_env=False
+        ) as http:
+            yield RestClient(http, url)
+    else:
+        raise AddressError(f"url is {url!r}, expected grpc://host:port or http://host:port")
 
 
 class GrpcClient:
     """Over gRPC."""
 
-    def __init__(self, target: str, token: str = "", timeout_s: float = 30.0) -> None:
-        """Connect lazily to host:port."""
-        size = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-        self._channel = grpc.aio.insecure_channel(target, options=size)
-        self._stub = pb_grpc.GRPCInferenceServiceStub(self._channel)
+    def __init__(self, channel: grpc.aio.Channel, url: str, token: str) -> None:
+        """Use an open channel; `url` is for messages."""
+        self._stub = pb_grpc.GRPCInferenceServiceStub(channel)
+        self._url = url
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
-        self._timeout_s = timeout_s
 
     async def classify(self, model: str, images: Sequence[bytes]) -> Reply:
         """See `Client`."""
-        request = pb.ModelInferRequest(model_name=model, raw_input_contents=[_length_prefixed(images)])
+        request = pb.ModelInferRequest(model_name=model, raw_input_contents=[_joined(images)])
         request.inputs.add(name="image", datatype="BYTES", shape=[len(images)])
-        request.outputs.add(name="probabilities")
-        request.outputs.add(name="label")
+        for name in OUTPUTS:
+            request.outputs.add(name=name)
         request.parameters["partial"].bool_param = True
         started = time.perf_counter()
         response = await self._call(self._stub.ModelInfer, request)
         seconds = time.perf_counter() - started
-        found = dict(
-            zip((output.name for output in response.outputs), response.raw_output_contents, strict=True)
-        )
-        errors = json.loads(response.parameters["errors"].string_param or "{}")
-        floats = struct.unpack(f"<{len(found['probabilities']) // 4}f", found["probabilities"])
-        labels = _split_prefixed(found["label"])
-        verdicts = _verdicts(labels, floats, errors)
-        return Reply(
-            model=response.model_name, version=response.model_version, verdicts=verdicts, seconds=seconds
-        )
+        rows, labels = response.raw_output_contents[: len(OUTPUTS)]
+        floats = struct.unpack(f"<{len(rows) // 4}f", rows)
+        errors = response.parameters["errors"].string_param
+        verdicts = _verdicts(_split(labels), floats, errors)
+        return Reply(version=response.model_version, verdicts=verdicts, seconds=seconds)
 
     async def index(self) -> list[dict[str, str]]:
         """See `Client`."""
@@ -111,157 +135,88 @@ class GrpcClient:
         fields = ("name", "version", "state", "reason")
         return [{field: getattr(model, field) for field in fields} for model in response.models]
 
-    async def close(self) -> None:
-        """See `Client`."""
-        await self._channel.close()
-
     async def _call(self, method: Any, request: Any) -> Any:  # noqa: ANN401  generated stubs are untyped
         try:
-            return await method(request, timeout=self._timeout_s, metadata=self._metadata)
+            return await method(request, timeout=TIMEOUT_S, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
-            raise ClientError(f"{error.code().name}: {error.details()}") from None
+            kind = UnreachableError if error.code() is grpc.StatusCode.UNAVAILABLE else ClientError
+            raise kind(f"{self._url}: {error.code().name}: {error.details()}") from None
 
 
 class RestClient:
     """Over REST, with the images as binary tensor data."""
 
-    def __init__(self, url: str, token: str = "", timeout_s: float = 30.0) -> None:
-        """Connect lazily to http://host:port."""
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx.AsyncClient(base_url=url, timeout=timeout_s, headers=headers, trust_env=False)
+    def __init__(self, http: httpx.AsyncClient, url: str) -> None:
+        """Use an open client; `url` is for messages."""
+        self._http = http
+        self._url = url
 
     async def classify(self, model: str, images: Sequence[bytes]) -> Reply:
         """See `Client`."""
-        body = _length_prefixed(images)
-        tensor = {"name": "image", "shape": [len(images)], "datatype": "BYTES"}
+        body = _joined(images)
         header = json.dumps(
             {
-                "inputs": [{**tensor, "parameters": {"binary_data_size": len(body)}}],
-                "outputs": [{"name": "probabilities"}, {"name": "label"}],
+                "inputs": [
+                    {
+                        "name": "image",
+                        "shape": [len(images)],
+                        "datatype": "BYTES",
+                        "parameters": {"binary_data_size": len(body)},
+                    }
+                ],
+                "outputs": [{"name": name} for name in OUTPUTS],
                 "parameters": {"partial": True},
             }
         ).encode()
-        headers = {
-            "Inference-Header-Content-Length": str(len(header)),
-            "Content-Type": "application/octet-stream",
-        }
+        headers = {"Inference-Header-Content-Length": str(len(header))}
         started = time.perf_counter()
         reply = await self._post(f"/v2/models/{quote(model, safe='')}/infer", header + body, headers)
         seconds = time.perf_counter() - started
         outputs = {output["name"]: output["data"] for output in reply["outputs"]}
-        errors = json.loads(reply.get("parameters", {}).get("errors", "{}"))
-        floats = [float("nan") if value is None else value for value in outputs["probabilities"]]
+        errors = reply.get("parameters", {}).get("errors", "")
+        # A failed row is null in JSON, which has no NaN.
+        floats = [value or 0.0 for value in outputs["probabilities"]]
         verdicts = _verdicts(outputs["label"], floats, errors)
-        return Reply(
-            model=reply["model_name"], version=reply["model_version"], verdicts=verdicts, seconds=seconds
-        )
+        return Reply(version=reply["model_version"], verdicts=verdicts, seconds=seconds)
 
     async def index(self) -> list[dict[str, str]]:
         """See `Client`."""
-        found: list[dict[str, str]] = await self._post(
-            "/v2/repository/index", b"{}", {"Content-Type": "application/json"}
-        )
+        found: list[dict[str, str]] = await self._post("/v2/repository/index", b"{}", {})
         return found
-
-    async def close(self) -> None:
-        """See `Client`."""
-        await self._http.aclose()
 
     async def _post(self, path: str, content: bytes, headers: Mapping[str, str]) -> Any:  # noqa: ANN401  JSON
         try:
             response = await self._http.post(path, content=content, headers=headers)
         except httpx.HTTPError as error:
-            raise ClientError(f"{self._http.base_url}: {str(error) or type(error).__name__}") from None
+            raise UnreachableError(f"{self._url}: {str(error) or type(error).__name__}") from None
         if not response.is_success:
-            raise ClientError(f"{response.status_code}: {_public_error(response)}")
+            kind = (
+                UnreachableError if response.status_code == httpx.codes.SERVICE_UNAVAILABLE else ClientError
+            )
+            raise kind(f"{self._url}: {response.status_code}: {_public_error(response)}")
         return response.json()
 
 
-async def ready_models(client: Client) -> tuple[str, ...]:
-    """Names of the models that can answer, each once.
-
-    Raises:
-        ClientError: The gateway cannot be reached.
-    """
-    return tuple(dict.fromkeys(entry["name"] for entry in await client.index() if entry["state"] == "READY"))
-
-
-def connect(url: str, token: str = "", timeout_s: float = 30.0) -> Client:
-    """A client for grpc://host:port or http://host:port.
-
-    Raises:
-        ClientError: The address has another form.
-    """
-    scheme, _, rest = url.partition("://")
-    if scheme == "grpc" and rest:
-        return GrpcClient(rest, token, timeout_s)
-    if scheme in ("http", "https") and rest:
-        return RestClient(url, token, timeout_s)
-    raise ClientError(f"url {url!r}: expected grpc://host:port or http://host:port")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How many images go in one call, and how many calls at once."""
-
-    images_per_call: int = 8
-    calls: int = 8
-
-
-class Crowd:
-    """Many images through one client, in the order given, some calls at once."""
-
-    def __init__(self, client: Client, pace: Pace) -> None:
-        """Use an open client."""
-        self._client = client
-        self._pace = pace
-        self._room = asyncio.Semaphore(pace.calls)
-
-    async def __aenter__(self) -> Self:
-        """Nothing to open."""
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Close the client."""
-        await self._client.close()
-
-    async def classify(self, model: str, images: Sequence[bytes]) -> AsyncIterator[Reply]:
-        """Yield a reply a call; a call that failed as a whole is a reply of failed verdicts."""
-        size = self._pace.images_per_call
-        runs = [images[start : start + size] for start in range(0, len(images), size)]
-        tasks = [asyncio.create_task(self._one(model, run)) for run in runs]
-        for task in tasks:
-            yield await task
-
-    async def _one(self, model: str, run: Sequence[bytes]) -> Reply:
-        async with self._room:
-            try:
-                return await self._client.classify(model, run)
-            except ClientError as error:
-                verdicts = (Verdict(error=str(error)),) * len(run)
-                return Reply(model=model, version="", verdicts=verdicts, seconds=0.0)
-
-
-def _length_prefixed(images: Sequence[bytes]) -> bytes:
+def _joined(images: Sequence[bytes]) -> bytes:
     return b"".join(struct.pack("<I", len(image)) + image for image in images)
 
 
-def _split_prefixed(data: bytes) -> list[str]:
-    texts, at = [], 0
-    while at < len(data):
-        (length,) = struct.unpack_from("<I", data, at)
-        texts.append(data[at + 4 : at + 4 + length].decode())
-        at += 4 + length
+def _split(data: bytes) -> list[str]:
+    texts: list[str] = []
+    while data:
+        end = 4 + struct.unpack_from("<I", data)[0]
+        texts.append(data[4:end].decode())
+        data = data[end:]
     return texts
 
 
-def _verdicts(
-    labels: Sequence[str], floats: Sequence[float], errors: Mapping[str, str]
-) -> tuple[Verdict, ...]:
+def _verdicts(labels: Sequence[str], floats: Sequence[float], errors: str) -> tuple[Verdict, ...]:
+    """One verdict a label; `errors` is the reply's parameter: JSON, text by index."""
+    reasons = json.loads(errors or "{}")
     columns = len(floats) // max(1, len(labels))
-    rows = [floats[start : start + columns] for start in range(0, len(floats), columns)]
+    rows = [floats[start : start + columns] for start in range(0, len(floats), columns or 1)]
     return tuple(
-        Verdict(error=errors[str(i)]) if str(i) in errors else Verdict(label=label, probability=max(row))
+        Verdict(error=reasons[str(i)]) if str(i) in reasons else Verdict(label=label, probability=max(row))
         for i, (label, row) in enumerate(zip(labels, rows, strict=True))
     )
 

@@ -128,6 +128,9 @@ class LocalLoader:
             if entry.state is ModelState.READY:
                 self._house.dismiss(entry.ref, self._engine, ModelState.LOADING, "TorchServe was restarted")
         files = _files(self._options.source)
+        if not files:
+            store = str(self._options.source)
+            log.warning("the model store is empty", store=store, hint="attnserve build --demo")
         wanted = self._wanted or files.keys()
         self._house.repository.pinned |= wanted
         for name in sorted(wanted - files.keys()):

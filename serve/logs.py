@@ -42,4 +42,5 @@ def configure(level: str, style: Format) -> None:
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(logging.WARNING)
+    # What libraries tell below a warning is about themselves.
+    root.setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]))

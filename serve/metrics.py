@@ -6,22 +6,20 @@ everything else counts under "unknown".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from serve.core.batching import Reason
 from serve.core.errors import Code
-
-if TYPE_CHECKING:
-    from serve.core.messages import ModelRef, Timings
+from serve.core.messages import ModelRef, Timings
 
 UNKNOWN = "unknown"
 PROTOCOLS = ("grpc", "http")
 STAGES = ("queue", "decode", "inference", "encode")
 
 # Code -> the `outcome` label of requests and images.
-OUTCOMES: dict[Code, str] = {
+OUTCOMES: Mapping[Code, str] = {
     Code.INVALID: "client_error",
     Code.NOT_FOUND: "client_error",
     Code.TOO_LARGE: "client_error",
@@ -37,7 +35,7 @@ OUTCOMES: dict[Code, str] = {
 }
 OUTCOME_LABELS = ("ok", *dict.fromkeys(OUTCOMES.values()))
 
-# 1 ms to 60 s, about four buckets a decade more where most answers fall.
+# 1 ms to 60 s, each at most twice the one before, so that a quantile read from them is not far off.
 REQUEST_BUCKETS = (
     0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075,
     0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0,
@@ -61,60 +59,70 @@ class Metrics:
 
     def _requests(self) -> None:
         served = ("model", "version", "protocol")
-        self.requests = Counter(
-            "attnserve_requests", "Inference requests, by how they ended.", (*served, "outcome"), registry=self.registry
+        self.requests = self._counter(
+            "attnserve_requests", "Inference requests, by how they ended.", (*served, "outcome")
         )
-        self.request_duration = Histogram(
+        self.request_duration = self._histogram(
             "attnserve_request_duration_seconds",
             "Seconds from the request's arrival at the gateway to its answer.",
             served,
-            buckets=REQUEST_BUCKETS,
-            registry=self.registry,
+            REQUEST_BUCKETS,
         )
-        self.images = Counter(
-            "attnserve_images", "Images, by how they ended.", ("model", "version", "outcome"), registry=self.registry
+        self.images = self._counter(
+            "attnserve_images", "Images, by how they ended.", ("model", "version", "outcome")
         )
-        self.inflight = Gauge(
-            "attnserve_inflight_requests", "Requests that wait for their answer.", ("model",), registry=self.registry
+        self.inflight = self._gauge(
+            "attnserve_inflight_requests", "Requests that wait for their answer.", ("model",)
         )
-        self.model_ready = Gauge(
-            "attnserve_model_ready", "1 when the version can answer.", ("model", "version"), registry=self.registry
+        self.model_ready = self._gauge(
+            "attnserve_model_ready", "1 when the version can answer.", ("model", "version")
         )
 
     def _batches(self) -> None:
-        self.stage_duration = Histogram(
+        self.stage_duration = self._histogram(
             "attnserve_stage_duration_seconds",
-            "Seconds that a batch spent in a stage (queue: a request).",
+            "Seconds that a batch spent in a stage (queue: a request that was answered).",
             ("model", "stage"),
-            buckets=STAGE_BUCKETS,
-            registry=self.registry,
+            STAGE_BUCKETS,
         )
-        self.batch_images = Histogram(
-            "attnserve_batch_images", "Images in a batch.", ("model",), buckets=BATCH_BUCKETS, registry=self.registry
+        self.batch_images = self._histogram(
+            "attnserve_batch_images", "Images in a batch.", ("model",), BATCH_BUCKETS
         )
-        self.batch_release = Counter(
-            "attnserve_batch_release", "Batches, by why they left.", ("model", "reason"), registry=self.registry
+        self.batch_release = self._counter(
+            "attnserve_batch_release", "Batches, by why they left.", ("model", "reason")
         )
-        self.queue_images = Gauge(
-            "attnserve_queue_images", "Images that wait in the gateway.", ("model",), registry=self.registry
+        self.queue_images = self._gauge(
+            "attnserve_queue_images", "Images that wait in the gateway.", ("model",)
         )
 
     def _engines(self) -> None:
-        self.engine_attempts = Counter(
+        self.engine_attempts = self._counter(
             "attnserve_engine_attempts",
             "Batches sent to an engine, by how the attempt ended.",
             ("model", "engine", "outcome"),
-            registry=self.registry,
         )
-        self.engine_retries = Counter(
-            "attnserve_engine_retries",
-            "Batches sent again after this engine failed them.",
+        self.engine_retries = self._counter(
+            "attnserve_engine_retries", "Batches sent again after this engine failed them.", ("engine",)
+        )
+        self.engine_restarts = self._counter(
+            "attnserve_engine_restarts", "Unexpected ends of a supervised engine.", ("engine",)
+        )
+        self.engine_ejected = self._gauge(
+            "attnserve_engine_ejected",
+            "1 while the engine takes no batches: it does not answer, or holds no model.",
             ("engine",),
-            registry=self.registry,
         )
-        self.engine_restarts = Counter(
-            "attnserve_engine_restarts", "Unexpected ends of a supervised engine.", ("engine",), registry=self.registry
-        )
+
+    def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, labels: tuple[str, ...]) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]
+    ) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
 
     def start_model(self, ref: ModelRef) -> None:
         """Make the series of a version exist at 0, so that a rate over them is right from the first event."""
@@ -132,10 +140,12 @@ class Metrics:
         self.model_ready.labels(ref.name, ref.version)
 
     def start_engine(self, engine: str, model: str | None = None) -> None:
-        """Make the series of an engine, and of a model on it, exist at 0."""
+        """Make the series of an engine, or of a model on it, exist; without a model it takes no batches."""
         self.engine_retries.labels(engine)
         self.engine_restarts.labels(engine)
-        if model is not None:
+        if model is None:
+            self.engine_ejected.labels(engine).set(1)
+        else:
             for outcome in ENGINE_OUTCOMES:
                 self.engine_attempts.labels(model, engine, outcome)
 

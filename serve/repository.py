@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from serve.core.card import ModelCard
 from serve.core.catalog import IndexEntry, ModelState
 from serve.core.errors import NotFoundError, UnavailableError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from serve.core.card import ModelCard
-    from serve.core.messages import ModelRef
-    from serve.metrics import Metrics
+from serve.core.messages import ModelRef
+from serve.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +21,38 @@ class Entry:
     reason: str = ""
     card: ModelCard | None = None
 
+    @property
+    def ready(self) -> bool:
+        """Whether it can answer."""
+        return self.state is ModelState.READY and self.card is not None
+
+    def serving_card(self) -> ModelCard:
+        """Its card, if it can answer.
+
+        Raises:
+            UnavailableError: It cannot.
+        """
+        if self.state is not ModelState.READY:
+            raise self._not_ready()
+        return self.known_card()
+
+    def known_card(self) -> ModelCard:
+        """Its card, whether it can answer or not.
+
+        Raises:
+            UnavailableError: It has never been ready.
+        """
+        if self.card is None:
+            raise self._not_ready()
+        return self.card
+
+    def _not_ready(self) -> UnavailableError:
+        state = self.state.value.lower() + (f": {self.reason}" if self.reason else "")
+        return UnavailableError(
+            f"model {self.ref.name!r} version {self.ref.version} is not ready, it is {state}",
+            retry_after_s=1.0,
+        )
+
 
 class Repository:
     """The table of versions; loaders write it, the service reads it."""
@@ -35,6 +63,9 @@ class Repository:
         Args:
             metrics: Where readiness is shown.
             pinned: Names that must be ready for the server to be ready.
+
+        Attributes:
+            on_change: Called with the name of a model of which a version has changed.
         """
         self._metrics = metrics
         self._entries: dict[ModelRef, Entry] = {}
@@ -49,8 +80,7 @@ class Repository:
         elif entry.card is None:
             entry = replace(entry, card=old.card)
         self._entries[entry.ref] = entry
-        ready = entry.state is ModelState.READY
-        self._metrics.model_ready.labels(entry.ref.name, entry.ref.version).set(ready)
+        self._metrics.model_ready.labels(entry.ref.name, entry.ref.version).set(entry.ready)
         self.on_change(entry.ref.name)
 
     def get(self, ref: ModelRef) -> Entry | None:
@@ -70,11 +100,10 @@ class Repository:
         """
         versions = self.entries(name) if name else ()
         if not versions:
-            message = f"model {name!r} is not found"
-            raise NotFoundError(message)
+            raise NotFoundError(f"model {name!r} is not found")
         if version:
             return self._exact(versions, version)
-        ready = [entry for entry in versions if entry.state is ModelState.READY]
+        ready = [entry for entry in versions if entry.ready]
         return (ready or versions)[-1]
 
     def resolve(self, name: str, version: str = "") -> ModelCard:
@@ -84,29 +113,22 @@ class Repository:
             NotFoundError: No such model, or no such version of it.
             UnavailableError: It is known and cannot answer now.
         """
-        entry = self.find(name, version)
-        if entry.state is not ModelState.READY or entry.card is None:
-            reason = f": {entry.reason}" if entry.reason else ""
-            message = (
-                f"model {name!r} version {entry.ref.version} is not ready, it is {entry.state.value.lower()}{reason}"
-            )
-            raise UnavailableError(message, retry_after_s=1.0)
-        return entry.card
+        return self.find(name, version).serving_card()
 
     def ready(self, name: str) -> bool:
         """Whether any version of that model can answer."""
-        return any(entry.state is ModelState.READY for entry in self.entries(name))
+        return any(entry.ready for entry in self.entries(name))
 
     def all_ready(self) -> bool:
-        """Whether every pinned model can answer."""
-        return all(self.ready(name) for name in self.pinned)
+        """Whether every pinned model can answer, and there is one: before any is known, nothing is ready."""
+        return bool(self.pinned) and all(self.ready(name) for name in self.pinned)
 
     def index(self, *, ready_only: bool = False) -> tuple[IndexEntry, ...]:
         """A line for every version."""
         return tuple(
             IndexEntry(name=entry.ref.name, version=entry.ref.version, state=entry.state, reason=entry.reason)
             for entry in self.entries()
-            if entry.state is ModelState.READY or not ready_only
+            if entry.ready or not ready_only
         )
 
     @staticmethod
@@ -115,5 +137,4 @@ class Repository:
             if entry.ref.version == version:
                 return entry
         known = ", ".join(entry.ref.version for entry in versions)
-        message = f"model {versions[0].ref.name!r} has no version {version!r}; known: {known}"
-        raise NotFoundError(message)
+        raise NotFoundError(f"model {versions[0].ref.name!r} has no version {version!r}; known: {known}")

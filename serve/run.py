@@ -1,10 +1,11 @@
-"""`attnserve serve` from the first line to the last: start, perhaps the tour, stay up, drain."""
+"""`attnserve serve` from the first line to the last: start, perhaps a tour, stay up, drain."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 import uvloop
 from rich.console import Console
@@ -12,14 +13,24 @@ from rich.console import Console
 from serve.app import Gateway, PortError
 from serve.config import Config
 from serve.core.errors import ServeError
-from serve.tour import tour
 
 FAILED, WRONG = 1, 2
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# Engines that run elsewhere are asked for their models after the start.
+PATIENCE_S = 30.0
+POLL_S = 0.1
+
+WhenReady = Callable[[Gateway], Awaitable[None]]
 
 
-async def serve(config: Config, tour_folder: Path | None, console: Console, stderr: Console) -> int:
+async def serve(config: Config, when_ready: WhenReady | None, stderr: Console) -> int:
     """Serve until SIGTERM or SIGINT (Ctrl-C), then drain.
+
+    Args:
+        config: Of the gateway.
+        when_ready: Run once every model can answer, or as many as can after a while; the gateway serves
+            meanwhile, and whatever it does.
+        stderr: Gets the reason when the gateway cannot start.
 
     Returns:
         The exit code: 0 after a drain, 1 when an engine cannot be started, 2 when a port is busy.
@@ -29,27 +40,47 @@ async def serve(config: Config, tour_folder: Path | None, console: Console, stde
     for number in SIGNALS:
         loop.add_signal_handler(number, stopped.set)
     gateway = Gateway(config)
-    work = asyncio.create_task(_work(gateway, tour_folder, console), name="work")
+    work = asyncio.create_task(_work(gateway, when_ready), name="work")
     stop = asyncio.create_task(stopped.wait(), name="stop")
     try:
         await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
         for task in (work, stop):
             task.cancel()
-        await asyncio.gather(work, stop, return_exceptions=True)
+        await asyncio.wait({work, stop})
     finally:
-        # From here on a second signal ends the process at once.
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)
+        _end_at_once_on_another_signal(loop)
         await gateway.close()
     return _exit_code(work, stderr)
 
 
-async def _work(gateway: Gateway, tour_folder: Path | None, console: Console) -> None:
+def run(config: Config, when_ready: WhenReady | None, stderr: Console) -> int:
+    """`serve` on uvloop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(serve(config, when_ready, stderr))
+
+
+async def _work(gateway: Gateway, when_ready: WhenReady | None) -> None:
     await gateway.start()
     async with asyncio.TaskGroup() as group:
         group.create_task(gateway.run())
-        if tour_folder is not None:
-            await tour(console, gateway.addresses, tour_folder, gateway.config.run_dir)
+        if when_ready is not None:
+            group.create_task(_then(when_ready, gateway))
+
+
+async def _then(when_ready: WhenReady, gateway: Gateway) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE_S):
+            # A poll, since it is over once and for all in a moment.
+            while not gateway.service.ready():  # noqa: ASYNC110
+                await asyncio.sleep(POLL_S)
+    await when_ready(gateway)
+
+
+def _end_at_once_on_another_signal(loop: asyncio.AbstractEventLoop) -> None:
+    """Whoever presses Ctrl-C twice does not want to wait for the drain; the kernel ends Java with us."""
+    for number in SIGNALS:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _exit_code(work: asyncio.Task[None], stderr: Console) -> int:
@@ -60,9 +91,3 @@ def _exit_code(work: asyncio.Task[None], stderr: Console) -> int:
         stderr.print(str(error), markup=False, soft_wrap=True)
         return WRONG if isinstance(error, PortError) else FAILED
     raise error
-
-
-def run(config: Config, tour_folder: Path | None, console: Console, stderr: Console) -> int:
-    """`serve` on uvloop."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(serve(config, tour_folder, console, stderr))

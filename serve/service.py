@@ -7,31 +7,26 @@ count it, once, whatever happened. Both doors (gRPC and REST) call it; it knows 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from serve.core.answer import compose
-from serve.core.catalog import ServerMetadata
+from serve.batcher import Batcher
+from serve.core.answer import compose, fault
+from serve.core.call import Call
+from serve.core.catalog import IndexEntry, ModelConfig, ModelMetadata, ModelUsage, ServerMetadata
 from serve.core.describe import EXTENSIONS, model_config, model_metadata
 from serve.core.errors import CallerGoneError, InternalError, ServeError, UnavailableError, UnsupportedError
-from serve.core.messages import ModelRef
-from serve.core.query import interpret
-from serve.metrics import OUTCOMES, UNKNOWN
-from serve.usage import Served
+from serve.core.messages import InferRequest, InferResponse, ModelRef, Parameter, Prediction
+from serve.core.query import Query, interpret
+from serve.metrics import OUTCOMES, UNKNOWN, Metrics
+from serve.repository import Repository
+from serve.usage import Served, UsageBook
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from serve.batcher import Batcher
-    from serve.core.call import Call
-    from serve.core.card import ModelCard
-    from serve.core.catalog import IndexEntry, ModelConfig, ModelMetadata, ModelUsage
-    from serve.core.messages import InferRequest, InferResponse, Parameter, Prediction
-    from serve.core.query import Query
-    from serve.metrics import Metrics
-    from serve.repository import Repository
-    from serve.usage import UsageBook
+OK = "ok"
 
 
 class Loader(Protocol):
@@ -65,13 +60,14 @@ class ServiceOptions:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The objects that the service ties together."""
+    """The objects that the service ties together; `clock` is the one that deadlines are told by."""
 
     repository: Repository
     batcher: Batcher
     loader: Loader
     metrics: Metrics
     usage: UsageBook
+    clock: Callable[[], float] = time.monotonic
 
 
 class Service:
@@ -92,7 +88,7 @@ class Service:
         Raises:
             ServeError: Why there is no answer.
         """
-        progress = _Progress(started=time.monotonic())
+        progress = _Progress(started=self._parts.clock())
         self._enter()
         try:
             return await self._infer(request, call, progress)
@@ -110,16 +106,26 @@ class Service:
             self._account(call, progress)
 
     async def _infer(self, request: InferRequest, call: Call, progress: _Progress) -> InferResponse:
+        entry = self._parts.repository.find(request.model, request.version)
+        progress.ref = entry.ref
         if self.draining:
-            message = "the server is shutting down"
-            raise UnavailableError(message, retry_after_s=1.0)
-        card = self._parts.repository.resolve(request.model, request.version)
-        progress.ref = card.ref
+            raise UnavailableError("the server is shutting down", retry_after_s=1.0)
+        card = entry.serving_card()
         query = interpret(request, card, max_images=self._options.max_request_images)
         progress.images = query.items.count
+        deadline = self._deadline(query, call, progress)
         with self._parts.metrics.inflight.labels(card.ref.name).track_inprogress():
-            progress.prediction = await self._parts.batcher.predict(card, query, self._deadline(query, call, progress))
+            progress.prediction = await self._parts.batcher.predict(card, query, deadline)
         return compose(query, progress.prediction, card)
+
+    def refused(self, protocol: str, error: ServeError) -> None:
+        """Count an inference request that the edge refused before it could be asked of `infer`.
+
+        Args:
+            protocol: "grpc" or "http".
+            error: Why: a bad token, a message that cannot be read, a body that is too large.
+        """
+        self._parts.metrics.requests.labels(UNKNOWN, "", protocol, OUTCOMES[error.code]).inc()
 
     def live(self) -> bool:
         """Whether the process answers at all."""
@@ -135,8 +141,7 @@ class Service:
         Raises:
             NotFoundError: It is not known.
         """
-        entry = self._parts.repository.find(name, version)
-        return not self.draining and entry.state.value == "READY"
+        return self._parts.repository.find(name, version).ready and not self.draining
 
     def server_metadata(self) -> ServerMetadata:
         """Name, version and extensions of this server."""
@@ -147,14 +152,16 @@ class Service:
 
         Raises:
             NotFoundError: It is not known.
-            UnavailableError: Its card is not known yet.
+            UnavailableError: It has never been ready.
         """
+        card = self._parts.repository.find(name, version).known_card()
         versions = tuple(entry.ref.version for entry in self._parts.repository.entries(name))
-        return model_metadata(self._card(name, version), versions)
+        return model_metadata(card, versions)
 
     def model_config(self, name: str, version: str = "") -> ModelConfig:
         """The model_configuration extension's view of a model; raises as `model_metadata`."""
-        return model_config(self._card(name, version), max_queue_delay_s=self._options.max_queue_delay_s)
+        card = self._parts.repository.find(name, version).known_card()
+        return model_config(card, max_queue_delay_s=self._options.max_queue_delay_s)
 
     def model_statistics(self, name: str = "", version: str = "") -> tuple[ModelUsage, ...]:
         """What the versions have done since the start: all, those of a model, or one.
@@ -163,9 +170,8 @@ class Service:
             NotFoundError: The model or version is not known.
         """
         repository = self._parts.repository
-        entries = (repository.find(name, version),) if version else repository.entries(name)
-        if name and not entries:
-            repository.find(name)
+        found = (repository.find(name, version),) if name or version else ()
+        entries = found if version else repository.entries(name)
         return tuple(self._parts.usage.read(entry.ref) for entry in entries)
 
     def repository_index(self, *, ready_only: bool = False) -> tuple[IndexEntry, ...]:
@@ -187,28 +193,25 @@ class Service:
         await self._parts.loader.unload(name)
 
     async def drain(self, timeout_s: float) -> None:
-        """Take no new requests, wait for those in flight, and end what is left as unavailable."""
+        """Take no new requests, wait for those in flight, and end what is left as unavailable.
+
+        Returns when every request has had its answer.
+        """
         self.draining = True
         try:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
         except TimeoutError:
             self._parts.batcher.fail_all(_shutting_down)
+            await self._idle.wait()
 
     @property
     def inflight(self) -> int:
         """Requests that wait for their answer."""
         return self._inflight
 
-    def _card(self, name: str, version: str) -> ModelCard:
-        entry = self._parts.repository.find(name, version)
-        if entry.card is None:
-            message = f"model {name!r} version {entry.ref.version} is not ready, it is {entry.state.value.lower()}"
-            raise UnavailableError(message, retry_after_s=1.0)
-        return entry.card
-
     def _deadline(self, query: Query, call: Call, progress: _Progress) -> float:
-        latest = progress.started + min(self._options.request_timeout_s, query.timeout_s or float("inf"))
+        latest = progress.started + min(self._options.request_timeout_s, query.timeout_s or math.inf)
         return latest if call.deadline is None else min(latest, call.deadline)
 
     def _enter(self) -> None:
@@ -221,22 +224,23 @@ class Service:
             self._idle.set()
 
     def _account(self, call: Call, progress: _Progress) -> None:
-        metrics, duration = self._parts.metrics, time.monotonic() - progress.started
-        ref = progress.ref
+        metrics, ref = self._parts.metrics, progress.ref
+        duration = self._parts.clock() - progress.started
         served = (ref.name, ref.version) if ref else (UNKNOWN, "")
         metrics.requests.labels(*served, call.protocol, progress.outcome).inc()
         metrics.request_duration.labels(*served, call.protocol).observe(duration)
         if ref is None:
             return
-        for outcome, images in progress.images_by_outcome().items():
-            metrics.images.labels(*served, outcome).inc(images)
-        if progress.outcome != "ok" or progress.prediction is None:
+        images = progress.images_by_outcome()
+        for outcome, count in images.items():
+            metrics.images.labels(*served, outcome).inc(count)
+        if progress.outcome != OK or progress.prediction is None:
             self._parts.usage.failed(ref, duration)
             return
         self._parts.usage.served(
             ref,
             Served(
-                images=progress.images,
+                images=images[OK],
                 duration_s=duration,
                 queue_s=progress.prediction.queue_s,
                 timings=progress.prediction.timings,
@@ -253,24 +257,23 @@ class _Progress:
     ref: ModelRef | None = None
     images: int = 0
     prediction: Prediction | None = None
-    outcome: str = "ok"
+    outcome: str = OK
 
-    def images_by_outcome(self) -> dict[str, int]:
-        """Images of the request by how each ended."""
-        if self.prediction is None:
-            return {self.outcome: self.images}
-        good = sum(1 for status in self.prediction.status if not status)
-        return {"ok": good, "client_error": self.images - good}
+    def images_by_outcome(self) -> Counter[str]:
+        """Images of the request by how each ended: all as the request did, unless it was answered."""
+        if self.prediction is None or self.outcome != OK:
+            return Counter({self.outcome: self.images})
+        return Counter(OUTCOMES[fault(status).code] if status else OK for status in self.prediction.status)
 
 
 def _shutting_down() -> ServeError:
-    message = "the server shut down before the request could be answered"
-    return UnavailableError(message, retry_after_s=1.0)
+    return UnavailableError("the server shut down before the request could be answered", retry_after_s=1.0)
 
 
 def _refuse_overrides(parameters: Mapping[str, Parameter | bytes], allowed: tuple[str, ...] = ()) -> None:
     # A client's own configuration or files would be a client's own code in the worker.
     for name in parameters:
         if name not in allowed:
-            message = f"parameter {name!r} is not supported: models come from the server's model store only"
-            raise UnsupportedError(message)
+            raise UnsupportedError(
+                f"parameter {name!r} is not supported: models come from the server's model store only"
+            )

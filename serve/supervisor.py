@@ -32,7 +32,8 @@ class Supervisor:
     """A local TorchServe that is always there, or on its way back.
 
     It listens on loopback only, on ports chosen here, and asks for tokens that only `endpoints` and the
-    file `inference.token` (mode 600) in the run folder tell. Nothing of it outlives this process.
+    file `inference.token` (mode 600) in the run folder tell; `inference.url` beside it says where its REST
+    inference port is. Nothing of it outlives this process.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Supervisor:
         """Prepare; nothing runs before `start`.
 
         Args:
-            run_dir: Gets `torchserve.log` and `inference.token`.
+            run_dir: Gets `torchserve.log`, `inference.token` and `inference.url`.
             launch: How to start TorchServe.
             on_started: Awaited after every start, the first one included: TorchServe is empty then, so
                 models are registered here. An error ends the first start; later ones are only logged.
@@ -88,7 +89,7 @@ class Supervisor:
         """Process id of Java, None while it is not running."""
         return self._process.pid if self._process else None
 
-    def tail(self, lines: int = 20) -> list[str]:
+    def tail(self, lines: int = 200) -> list[str]:
         """The last lines of the log."""
         return tail(self.log_file, lines)
 
@@ -128,6 +129,7 @@ class Supervisor:
             await self._process.stop(timeout_s)
             self._process = None
         self._token_file.unlink(missing_ok=True)
+        self._url_file.unlink(missing_ok=True)
         if self._private is not None:
             await asyncio.to_thread(self._private.close)
 
@@ -152,6 +154,7 @@ class Supervisor:
             raise
         self._process = process
         self._write_token(endpoints.inference_token)
+        self._url_file.write_text(f"{endpoints.inference_http}\n", encoding="ascii")
         self._endpoints = endpoints
         _log.info("torchserve_started", pid=process.pid, seconds=round(time.monotonic() - began, 2))
 
@@ -196,6 +199,10 @@ class Supervisor:
     @property
     def _token_file(self) -> Path:
         return self._run_dir / "inference.token"
+
+    @property
+    def _url_file(self) -> Path:
+        return self._run_dir / "inference.url"
 
     def _write_token(self, token: str) -> None:
         """For people who call TorchServe's own port; the file is never readable by others."""

@@ -24,7 +24,7 @@ DEFAULT_JAVA_OPTIONS = (
     "-XX:TieredStopAtLevel=1",
     "-XX:+ExitOnOutOfMemoryError",
     "-XX:-UsePerfData",
-    "-Xmx512m",
+    "-Xmx1g",  # several copies of the largest batch
 )
 
 # Variables that TorchServe would read behind the configuration's back, or that are no worker's business.

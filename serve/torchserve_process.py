@@ -139,7 +139,9 @@ class TorchServeProcess:
 
     def last_words(self) -> str:
         """The end of what Java printed and logged, for an error message."""
-        lines = tail(self._folder.console, 5) + tail(self._folder.log, 10)
+        # Newer Javas begin with warnings about what TorchServe's libraries do.
+        console = [line for line in tail(self._folder.console, 20) if not line.startswith("WARNING:")]
+        lines = console[-5:] + tail(self._folder.log, 10)
         return "\n".join(lines) or "it said nothing"
 
     def _endpoints(self) -> Endpoints | None:

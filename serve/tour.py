@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
-from serve.app import Addresses
-from serve.classify import find_images
-from serve.client import Client, ClientError, Crowd, GrpcClient, Pace, Reply, RestClient, ready_models
+from serve.app import Addresses, Gateway
+from serve.classify import print_table, ready_models
+from serve.client import Client, ClientError, Reply, connected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +19,9 @@ class Leg:
     """One model over one protocol.
 
     Attributes:
-        right: How many of the labelled images it named rightly.
+        right: How many of the images it named rightly.
         milliseconds: Median time of a call that carries one image.
+        errors: Of the images that it could not answer.
     """
 
     model: str
@@ -29,81 +29,103 @@ class Leg:
     right: int
     images: int
     milliseconds: float
-    errors: tuple[str, ...] = ()
+    errors: tuple[str, ...]
 
 
-async def take_tour(addresses: Addresses, images: Sequence[Path], token: str = "") -> list[Leg]:
-    """Send every image through every ready model over both protocols, one image a call."""
-    samples = [(path.name.partition("-")[0], path.read_bytes()) for path in images]
-    clients: list[tuple[str, Client]] = [
-        ("gRPC", GrpcClient(addresses.grpc, token)),
-        ("REST", RestClient(addresses.http, token)),
-    ]
-    models = await ready_models(clients[0][1])
-    legs = [await _leg(model, protocol, client, samples) for model in models for protocol, client in clients]
-    for _, client in clients:
-        await client.close()
-    return legs
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where a tour leads.
+
+    Attributes:
+        images: Files called LABEL-ANYTHING, at least one.
+        run_dir: Where the gateway writes what it found out at run time.
+        token: Bearer token; "" where the gateway asks for none.
+    """
+
+    images: tuple[Path, ...]
+    run_dir: Path
+    token: str = ""
+
+
+def show_tour(console: Console, route: Route) -> Callable[[Gateway], Awaitable[None]]:
+    """What to run once a gateway is ready: send every image through every ready model over both protocols.
+
+    The gateway stays up whatever comes of it, so that a failure is only printed.
+    """
+
+    async def tour(gateway: Gateway) -> None:
+        try:
+            legs = await _legs(gateway.addresses, route)
+        except ClientError as error:
+            console.print(f"the tour failed: {error}", markup=False, soft_wrap=True)
+            return
+        _show(console, legs)
+        for line in _commands(gateway.addresses, route, legs[-1].model):
+            console.print(line, markup=False, soft_wrap=True)
+
+    return tour
+
+
+async def _legs(addresses: Addresses, route: Route) -> list[Leg]:
+    samples = [(path.name.partition("-")[0], path.read_bytes()) for path in route.images]
+    async with (
+        connected(f"grpc://{addresses.grpc}", route.token) as grpc,
+        connected(addresses.http, route.token) as rest,
+    ):
+        return [
+            await _leg(model, protocol, client, samples)
+            for model in ready_models(await grpc.index())
+            for protocol, client in (("gRPC", grpc), ("REST", rest))
+        ]
 
 
 async def _leg(model: str, protocol: str, client: Client, samples: Sequence[tuple[str, bytes]]) -> Leg:
-    crowd = Crowd(client, Pace(images_per_call=1, calls=1))
-    replies: list[Reply] = [reply async for reply in crowd.classify(model, [image for _, image in samples])]
+    """One image a call and one call after another, so that the time is that of a lone caller."""
+    replies: list[Reply] = [await client.classify(model, [image]) for _, image in samples]
     verdicts = [reply.verdicts[0] for reply in replies]
     return Leg(
         model=model,
         protocol=protocol,
         right=sum(verdict.label == label for verdict, (label, _) in zip(verdicts, samples, strict=True)),
         images=len(samples),
-        milliseconds=1e3 * statistics.median(reply.seconds for reply in replies) if replies else 0.0,
+        milliseconds=1e3 * statistics.median(reply.seconds for reply in replies),
         errors=tuple(verdict.error for verdict in verdicts if verdict.error),
     )
 
 
-def show_tour(console: Console, legs: Sequence[Leg]) -> None:
-    """Print what came back."""
-    table = Table("model", "over", "right", "median call", title="Real images through every model")
-    for leg in legs:
-        table.add_row(leg.model, leg.protocol, f"{leg.right} of {leg.images}", f"{leg.milliseconds:.1f} ms")
-    console.print(table)
+def _show(console: Console, legs: Sequence[Leg]) -> None:
+    console.print("\nReal images through every model, one a call:")
+    rows = [
+        (leg.model, leg.protocol, f"{leg.right} of {leg.images}", f"{leg.milliseconds:.1f} ms")
+        for leg in legs
+    ]
+    print_table(console, ("model", "over", "right", "median call"), rows)
     for error in dict.fromkeys(error for leg in legs for error in leg.errors):
-        console.print(f"failed: {error}", markup=False)
+        console.print(f"failed: {error}", markup=False, soft_wrap=True)
 
 
-def show_commands(console: Console, addresses: Addresses, model: str, image: Path, run_dir: Path) -> None:
-    """Print the addresses, and commands that can be pasted as they are."""
-    curl = (
-        f"curl -s --data-binary @{image} -H 'Inference-Header-Content-Length: 0' "
-        f"-H 'Accept: application/json' {addresses.http}/v2/models/{model}/infer"
-    )
+def _commands(addresses: Addresses, route: Route, model: str) -> list[str]:
+    image, run_dir = route.images[0], route.run_dir
+    bearer = '-H "Authorization: Bearer $ATTNSERVE_TOKEN" ' if route.token else ""
+    curl = f"curl -s {bearer}"
+    bare = "-H 'Inference-Header-Content-Length: 0' -H 'Accept: application/json'"
     lines = [
         "",
         f"REST     {addresses.http}     docs: {addresses.http}/docs",
         f"gRPC     {addresses.grpc}     (Open Inference Protocol v2: tritonclient and KServe's client work)",
         f"metrics  {addresses.metrics}",
-        f"log      {run_dir}/torchserve.log",
         "",
         "Try:",
-        f"  {curl}",
+        f"  {curl}--data-binary @{image} {bare} {addresses.http}/v2/models/{model}/infer",
         f"  attnserve classify {image.parent} --url grpc://{addresses.grpc}",
-        f"  curl -s {addresses.http}/v2/models/{model}",
+        f"  {curl}{addresses.http}/v2/models/{model}",
         f"  curl -s {addresses.metrics} | grep attnserve_requests_total",
-        "",
-        "Ctrl-C ends it.",
     ]
-    for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-async def tour(console: Console, addresses: Addresses, folder: Path, run_dir: Path, token: str = "") -> bool:
-    """Take the tour and print it; whether every image was answered."""
-    images = find_images([folder])
-    try:
-        legs = await take_tour(addresses, images, token)
-    except ClientError as error:
-        console.print(f"the tour failed: {error}", markup=False)
-        return False
-    show_tour(console, legs)
-    if legs and images:
-        show_commands(console, addresses, legs[-1].model, images[0], run_dir)
-    return bool(legs) and not any(leg.errors for leg in legs)
+    if (run_dir / "inference.url").exists():
+        own_token = f'-H "Authorization: Bearer $(cat {run_dir}/inference.token)"'
+        lines += [
+            f"  curl -s -T {image} {own_token} $(cat {run_dir}/inference.url)/predictions/{model}",
+            "",
+            f"TorchServe, which the last command calls, logs to {run_dir}/torchserve.log.",
+        ]
+    return [*lines, "Ctrl-C ends everything."]

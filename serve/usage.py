@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from serve.core.catalog import BatchUsage, ModelUsage
-
-if TYPE_CHECKING:
-    from serve.core.messages import ModelRef, Timings
+from serve.core.messages import ModelRef, Timings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,8 +13,10 @@ class Served:
     """One request that was answered.
 
     Attributes:
-        images: How many it carried.
+        images: How many of its images succeeded.
         duration_s: From arrival to answer, in seconds.
+        queue_s: From arrival to the release of its last image, in seconds.
+        timings: Of the batches that carried it.
         wall_ms: Wall clock at the answer, milliseconds since 1970.
     """
 
@@ -39,11 +38,11 @@ class UsageBook:
     def served(self, ref: ModelRef, served: Served) -> None:
         """Add a request that was answered."""
         usage = self._get(ref)
-        images, timings = served.images, served.timings
+        timings = served.timings
         self._usage[ref] = replace(
             usage,
             last_inference_ms=served.wall_ms,
-            inference_count=usage.inference_count + images,
+            inference_count=usage.inference_count + served.images,
             success=usage.success.plus(served.duration_s),
             queue=usage.queue.plus(served.queue_s),
             compute_input=usage.compute_input.plus(timings.decode_s),

@@ -51,18 +51,15 @@ class Access:
             return "anonymous"
         scheme, _, secret = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not secret:
-            message = "authorization: expected 'Bearer <token>'"
-            raise UnauthenticatedError(message)
+            raise UnauthenticatedError("authorization: expected 'Bearer <token>'")
         token = self._find(secret.strip())
         if token is None:
-            message = "authorization: this token is not known"
-            raise UnauthenticatedError(message)
+            raise UnauthenticatedError("authorization: this token is not known")
         if token.role < needs:
-            message = (
+            raise ForbiddenError(
                 f"authorization: token {token.name!r} has the role {token.role.name.lower()!r}, "
                 f"this needs {needs.name.lower()!r}"
             )
-            raise ForbiddenError(message)
         return token.name
 
     def _find(self, secret: str) -> Token | None:

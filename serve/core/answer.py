@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from serve.core.card import ModelCard
 from serve.core.errors import InternalError, InvalidRequestError, ServeError, TooLargeError
 from serve.core.messages import InferResponse, Parameter, Prediction, RequestedOutput, Tensor
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from serve.core.card import ModelCard
-    from serve.core.query import Query
+from serve.core.query import Query
 
 MAX_NAMED_FAILURES = 5
-# The handler's codes (gRPC's numbers) that are the caller's fault.
-_FAULTS: dict[int, type[ServeError]] = {3: InvalidRequestError, 8: TooLargeError}
+# The handler's codes for an image (gRPC's numbers) that are the caller's fault.
+_FAULTS: Mapping[int, type[ServeError]] = {3: InvalidRequestError, 8: TooLargeError}
+
+
+def fault(status: int) -> type[ServeError]:
+    """The error that an image's status other than 0 stands for."""
+    return _FAULTS.get(status, InternalError)
 
 
 def compose(query: Query, prediction: Prediction, card: ModelCard) -> InferResponse:
@@ -38,7 +37,8 @@ def compose(query: Query, prediction: Prediction, card: ModelCard) -> InferRespo
         raise _failure(failed, prediction)
     parameters: dict[str, Parameter] = {} if card.trained else {"untrained": True}
     if failed:
-        parameters["errors"] = json.dumps({index: prediction.messages[index] for index in failed}, ensure_ascii=False)
+        errors = {index: _text(prediction, index) for index in failed}
+        parameters["errors"] = json.dumps(errors, ensure_ascii=False)
     return InferResponse(
         model=card.ref.name,
         version=card.ref.version,
@@ -49,12 +49,17 @@ def compose(query: Query, prediction: Prediction, card: ModelCard) -> InferRespo
 
 
 def _failure(failed: list[int], prediction: Prediction) -> ServeError:
-    texts = [f"image [{index}]: {prediction.messages[index]}" for index in failed[:MAX_NAMED_FAILURES]]
+    texts = [f"image [{index}]: {_text(prediction, index)}" for index in failed[:MAX_NAMED_FAILURES]]
     if len(failed) > MAX_NAMED_FAILURES:
         texts.append(f"and {len(failed) - MAX_NAMED_FAILURES} more")
-    kinds = {_FAULTS.get(prediction.status[index], InternalError) for index in failed}
+    kinds = {fault(prediction.status[index]) for index in failed}
+    # Of several kinds: the request as it is will fail again, whatever we do about the rest.
     kind = kinds.pop() if len(kinds) == 1 else InvalidRequestError
     return kind("; ".join(texts))
+
+
+def _text(prediction: Prediction, index: int) -> str:
+    return prediction.messages.get(index, f"failed with code {prediction.status[index]}")
 
 
 def _tensor(output: RequestedOutput, prediction: Prediction, card: ModelCard) -> Tensor:
@@ -70,7 +75,7 @@ def _rows(name: str, prediction: Prediction, _card: ModelCard) -> Tensor:
 
 
 def _label(name: str, prediction: Prediction, card: ModelCard) -> Tensor:
-    best = _order(prediction.outputs["probabilities"], 1)[:, 0]
+    best = prediction.outputs["probabilities"].argmax(axis=1)
     data = tuple(
         b"" if status else card.labels[index].encode()
         for status, index in zip(prediction.status, best, strict=True)
@@ -83,7 +88,7 @@ def _status(name: str, prediction: Prediction, _card: ModelCard) -> Tensor:
     return Tensor(name=name, datatype="INT32", shape=(len(prediction.status),), data=data)
 
 
-_BUILDERS: dict[str, Callable[[str, Prediction, ModelCard], Tensor]] = {
+_BUILDERS: Mapping[str, Callable[[str, Prediction, ModelCard], Tensor]] = {
     "probabilities": _rows,
     "logits": _rows,
     "attention": _rows,
@@ -96,11 +101,8 @@ def _classification(name: str, prediction: Prediction, card: ModelCard, top: int
     """The classification extension: `value:index:label`, highest first; "" for a failed image."""
     rows = prediction.outputs[name]
     data: list[bytes] = []
-    for row, status, order in zip(rows, prediction.status, _order(rows, top), strict=True):
+    # Stable, so that equal values keep the order of the classes.
+    orders = np.argsort(-rows, axis=1, kind="stable")[:, :top]
+    for row, status, order in zip(rows, prediction.status, orders, strict=True):
         data += [b"" if status else f"{row[i]:f}:{i}:{card.labels[i]}".encode() for i in order]
     return Tensor(name=name, datatype="BYTES", shape=(len(rows), top), data=tuple(data))
-
-
-def _order(rows: NDArray[np.float32], top: int) -> NDArray[np.intp]:
-    # Stable, so that equal values keep the order of the classes.
-    return np.argsort(-rows, axis=1, kind="stable")[:, :top]

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from serve.core.errors import InvalidRequestError
 from serve.core.messages import ModelRef
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 SIGNATURE_FORMAT = 1
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+_VERSION = re.compile(r"[1-9][0-9]{0,5}")
 
 
 class CardError(InvalidRequestError):
-    """A signature lacks a key, or a value has the wrong type; the archive's fault."""
+    """A signature lacks a key, or a value breaks its rule; the archive's fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,41 +66,79 @@ class ModelCard:
 
 
 def parse_card(signature: Mapping[str, Any], *, contents_sha256: str = "") -> ModelCard:
-    """Read the keys that the gateway needs.
+    """Read the keys that the gateway needs; all others are the handler's business.
 
     Args:
         signature: The parsed signature.json.
         contents_sha256: Digest of the archive's inner SHA256SUMS, if known.
 
     Raises:
-        CardError: A key is missing or its value cannot be used; the message names it.
+        CardError: A key is missing or its value breaks its rule; the message names it.
     """
     found = signature.get("format")
     if found != SIGNATURE_FORMAT:
-        message = f"signature.json: format is {found!r}, this gateway reads {SIGNATURE_FORMAT}"
-        raise CardError(message)
+        raise CardError(f"signature.json: format is {found!r}, this gateway reads {SIGNATURE_FORMAT}")
     try:
-        height, width = (int(side) for side in signature["input"]["size"])
         return ModelCard(
-            ref=ModelRef(name=str(signature["name"]), version=str(signature["version"])),
-            labels=tuple(str(label) for label in signature["labels"]),
-            input_size=(height, width),
-            attention=str(signature["attention"]),
+            ref=_ref(signature),
+            labels=_labels(signature["labels"]),
+            input_size=_size(signature["input"]["size"]),
+            attention=_text(signature, "attention"),
             attention_layout=tuple(_block(entry) for entry in signature["attention_layout"]),
-            trained=bool(signature["trained"]),
-            max_batch=max(int(bucket) for bucket in signature["batch_buckets"]),
+            trained=_trained(signature["trained"]),
+            max_batch=max(_count(bucket, "batch_buckets") for bucket in signature["batch_buckets"]),
             contents_sha256=contents_sha256,
             signature=signature,
         )
     except KeyError as error:
-        message = f"signature.json: key {error.args[0]!r} is missing"
-        raise CardError(message) from error
+        raise CardError(f"signature.json: key {error.args[0]!r} is missing") from error
     except (TypeError, ValueError) as error:
-        message = f"signature.json: a value cannot be read: {error}"
-        raise CardError(message) from error
+        raise CardError(f"signature.json: a value has the wrong type: {error}") from error
+
+
+def _ref(signature: Mapping[str, Any]) -> ModelRef:
+    name, version = _text(signature, "name"), _text(signature, "version")
+    if not _NAME.fullmatch(name):
+        raise CardError(f"signature.json: name is {name!r}, must match {_NAME.pattern}")
+    if not _VERSION.fullmatch(version):
+        raise CardError(f"signature.json: version is {version!r}, must be a whole number from 1 to 999999")
+    return ModelRef(name=name, version=version)
+
+
+def _labels(labels: object) -> tuple[str, ...]:
+    if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
+        raise CardError("signature.json: labels must be a list of strings, one a class")
+    return tuple(labels)
+
+
+def _size(size: list[object]) -> tuple[int, int]:
+    height, width = size
+    return _count(height, "input.size"), _count(width, "input.size")
 
 
 def _block(entry: Mapping[str, Any]) -> AttentionBlock:
     return AttentionBlock(
-        block=str(entry["block"]), channels=int(entry["channels"]), branches=int(entry["branches"])
+        block=_text(entry, "block"),
+        channels=_count(entry["channels"], "attention_layout.channels"),
+        branches=_count(entry["branches"], "attention_layout.branches"),
     )
+
+
+def _text(entry: Mapping[str, Any], key: str) -> str:
+    value = entry[key]
+    if not isinstance(value, str):
+        raise CardError(f"signature.json: {key} is {value!r}, must be a string")
+    return value
+
+
+def _trained(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise CardError(f"signature.json: trained is {value!r}, must be true or false")
+    return value
+
+
+def _count(value: object, key: str) -> int:
+    # `bool` is an `int` in Python.
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise CardError(f"signature.json: {key} has {value!r}, must be whole numbers from 1 on")
+    return value

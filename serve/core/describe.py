@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from dataclasses import asdict
 
+from serve.core.card import ModelCard
 from serve.core.catalog import ModelConfig, ModelMetadata, TensorSpec
-
-if TYPE_CHECKING:
-    from serve.core.card import ModelCard
 
 PLATFORM = "pytorch_torchscript"
 # Only what works: load generators call what is listed.
@@ -80,6 +78,5 @@ def _properties(card: ModelCard) -> dict[str, str]:
         "contents_sha256": card.contents_sha256,
     }
     if card.attention_layout:
-        layout = [{"block": b.block, "channels": b.channels, "branches": b.branches} for b in card.attention_layout]
-        properties["attention_layout"] = json.dumps(layout)
+        properties["attention_layout"] = json.dumps([asdict(block) for block in card.attention_layout])
     return properties

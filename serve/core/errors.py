@@ -24,11 +24,11 @@ Messages are public: they name the parameter, its value and the rule, and nothin
 from __future__ import annotations
 
 from enum import Enum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class Code(Enum):
-    """What kind of failure it is; the value is the `outcome` label of the metrics."""
+    """What kind of failure it is; each is raised as the class of that name."""
 
     INVALID = "invalid"
     NOT_FOUND = "not_found"
@@ -54,6 +54,17 @@ class ServeError(Exception):
         super().__init__(message)
         self.message = message
         self.retry_after_s = retry_after_s
+
+    def again(self) -> Self:
+        """The same error for another caller, with this one as its cause.
+
+        One exception that several tasks raise collects all their tracebacks, and with them everything
+        that their frames hold.
+        """
+        twin = type(self).__new__(type(self), *self.args)
+        twin.__dict__.update(self.__dict__)
+        twin.__cause__ = self
+        return twin
 
 
 class InvalidRequestError(ServeError):
@@ -125,9 +136,11 @@ class UnavailableError(ServeError):
 class EngineError(UnavailableError):
     """One attempt on one engine failed; expected when an engine dies, hangs or is full.
 
-    Inference changes nothing, so a failed attempt may always be repeated elsewhere. `reason` is
-    the bounded `outcome` label of the attempt: lost, timeout, overloaded, unreachable, missing,
-    refused or garbled.
+    Inference changes nothing, so a failed attempt may always be repeated elsewhere.
+
+    Attributes:
+        reason: The `outcome` label of the attempt, one of `serve.metrics.ENGINE_OUTCOMES`.
+        retryable: Whether another attempt can help.
     """
 
     def __init__(self, message: str, *, reason: str, retryable: bool = True) -> None:

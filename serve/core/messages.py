@@ -1,21 +1,19 @@
 """The values that walk through the house: what was asked, what runs as a batch, what came back.
 
-All are frozen and valid from birth. Numeric tensors are raw bytes, little-endian and row-major;
-BYTES tensors are tuples of byte strings, one an element.
+All are frozen. Numeric tensors are raw bytes, little-endian and row-major; BYTES tensors are tuples of
+byte strings, one an element. Whoever makes one from what a stranger sent has checked that shapes and
+lengths agree.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from math import prod
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
 Parameter = bool | int | float | str
 
@@ -132,8 +130,18 @@ class Items:
         """Number of images."""
         return len(self.blobs) if self.kind is Kind.IMAGE else self.shape[0]
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all images together."""
+        return sum(len(blob) for blob in self.blobs)
+
     def cut(self, start: int, stop: int) -> Items:
-        """Images start..stop-1 as `Items` of their own; the whole is returned as it is."""
+        """Images start..stop-1 as `Items` of their own; the whole is returned as it is.
+
+        Args:
+            start: First image, from 0.
+            stop: One after the last; start < stop <= count.
+        """
         if (start, stop) == (0, self.count):
             return self
         if self.kind is Kind.IMAGE:
@@ -193,7 +201,7 @@ class BatchReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What the batcher gives back for one request of n images; the rows of `BatchReply` that are its own.
+    """What the batcher gives back for one request of n images: its own rows of every `BatchReply`.
 
     Attributes:
         queue_s: Seconds from arrival to the release of the last image.

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from serve.core.card import ModelCard
 from serve.core.errors import InvalidRequestError, TooLargeError
-from serve.core.messages import InferRequest, Items, Kind, ModelRef, RequestedOutput, Tensor
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from serve.core.card import ModelCard
+from serve.core.messages import (
+    InferRequest,
+    Items,
+    Kind,
+    ModelRef,
+    Parameter,
+    RequestedOutput,
+    Tensor,
+)
 
 ROW_OUTPUTS = ("probabilities", "logits", "attention")
 OUTPUTS = (*ROW_OUTPUTS, "label", "status")
+# What the classification extension is offered for: rows with one column a class.
+CLASSIFIABLE = ("probabilities", "logits")
 DEFAULT_OUTPUTS = (RequestedOutput(name="probabilities"), RequestedOutput(name="label"))
+# Of the schedule_policy extension: 1 is served first; who asks for none (0) stands in the second line.
+DEFAULT_PRIORITY = 2
 # What the handler must compute for each output; `status` comes with every reply.
 NEEDS = {name: frozenset({name}) for name in ROW_OUTPUTS} | {
     "label": frozenset({"probabilities"}),
@@ -32,6 +40,7 @@ class Query:
         outputs: What to return, in order; never empty.
         wants: What the engine must return for it.
         partial: Answer the good images and give each its status, rather than fail for one bad image.
+        priority: The lower, the sooner it is served; from 1 on.
         timeout_s: The caller's `timeout` parameter, in seconds; None when it set none.
     """
 
@@ -41,6 +50,7 @@ class Query:
     outputs: tuple[RequestedOutput, ...]
     wants: frozenset[str]
     partial: bool = False
+    priority: int = DEFAULT_PRIORITY
     timeout_s: float | None = None
 
     @property
@@ -63,17 +73,22 @@ def interpret(request: InferRequest, card: ModelCard, *, max_images: int) -> Que
     """
     items = _items(request, card)
     if items.count > max_images:
-        message = f"input {items.kind.value!r}: {items.count} images in one request, at most {max_images} are allowed"
-        raise TooLargeError(message)
-    outputs = _outputs(request, card)
+        raise TooLargeError(
+            f"input {items.kind.value!r}: {items.count} images in a request, at most {max_images} are allowed"
+        )
+    partial = _flag(request.parameters, "partial")
+    outputs = _outputs(request, card, partial=partial)
+    timeout_us = _whole(request.parameters, "timeout", "number of microseconds, 0 for none")
     return Query(
         ref=card.ref,
         request_id=request.request_id,
         items=items,
         outputs=outputs,
+        # An engine is always asked for something, even when only `status` is wanted.
         wants=frozenset().union(*(NEEDS[output.name] for output in outputs)) or NEEDS["label"],
-        partial=_flag(request, "partial"),
-        timeout_s=_timeout(request),
+        partial=partial,
+        priority=_whole(request.parameters, "priority", "number, 0 for the default") or DEFAULT_PRIORITY,
+        timeout_s=timeout_us / 1e6 if timeout_us else None,
     )
 
 
@@ -81,15 +96,13 @@ def _items(request: InferRequest, card: ModelCard) -> Items:
     names = [tensor.name for tensor in request.inputs]
     if len(names) != 1 or names[0] not in _READERS:
         found = ", ".join(repr(name) for name in names) or "none"
-        message = (
-            f"inputs: expected exactly one of 'image', 'pixels', 'input' for model {card.ref.name!r}, got {found}"
+        raise InvalidRequestError(
+            f"inputs: model {card.ref.name!r} takes exactly one of 'image', 'pixels', 'input', got {found}"
         )
-        raise InvalidRequestError(message)
     tensor = request.inputs[0]
     items = _READERS[tensor.name](tensor, card)
     if items.count == 0:
-        message = f"input {tensor.name!r}: shape {list(tensor.shape)} holds no image"
-        raise InvalidRequestError(message)
+        raise InvalidRequestError(f"input {tensor.name!r}: shape {list(tensor.shape)} holds no image")
     return items
 
 
@@ -126,55 +139,56 @@ def _raw(tensor: Tensor, kind: Kind) -> Items:
 
 def _expect(tensor: Tensor, datatype: str, shape: str, *, fits: bool) -> None:
     if tensor.datatype != datatype:
-        message = f"input {tensor.name!r}: datatype is {tensor.datatype}, expected {datatype}"
-        raise InvalidRequestError(message)
+        raise InvalidRequestError(
+            f"input {tensor.name!r}: datatype is {tensor.datatype}, expected {datatype}"
+        )
     if not fits:
-        message = f"input {tensor.name!r}: shape is {list(tensor.shape)}, expected {shape}"
-        raise InvalidRequestError(message)
+        raise InvalidRequestError(f"input {tensor.name!r}: shape is {list(tensor.shape)}, expected {shape}")
 
 
-def _outputs(request: InferRequest, card: ModelCard) -> tuple[RequestedOutput, ...]:
-    seen: set[str] = set()
+def _outputs(request: InferRequest, card: ModelCard, *, partial: bool) -> tuple[RequestedOutput, ...]:
+    names: set[str] = set()
     for output in request.outputs:
-        _check_output(output, card, seen)
-        seen.add(output.name)
+        _check_output(output, card)
+        if output.name in names:
+            raise InvalidRequestError(f"output {output.name!r} is requested twice")
+        names.add(output.name)
     outputs = request.outputs or DEFAULT_OUTPUTS
-    if _flag(request, "partial") and "status" not in seen:
-        outputs = (*outputs, RequestedOutput(name="status"))
-    return outputs
+    return (*outputs, RequestedOutput(name="status")) if partial and "status" not in names else outputs
 
 
-def _check_output(output: RequestedOutput, card: ModelCard, seen: set[str]) -> None:
-    if output.name not in OUTPUTS:
-        message = f"output {output.name!r} is not offered by model {card.ref.name!r}: use one of {', '.join(OUTPUTS)}"
-        raise InvalidRequestError(message)
-    if output.name in seen:
-        message = f"output {output.name!r} is requested twice"
-        raise InvalidRequestError(message)
-    if output.name == "attention" and not card.attention_layout:
-        message = f"output 'attention' is not offered by model {card.ref.name!r}: it has no channel gates"
-        raise InvalidRequestError(message)
-    classification = output.parameters.get("classification", 0)
-    if isinstance(classification, bool) or not isinstance(classification, int) or classification < 0:
-        message = f"output {output.name!r}: classification is {classification!r}, expected a whole number above 0"
-        raise InvalidRequestError(message)
-    if classification and output.name not in ("probabilities", "logits"):
-        message = f"output {output.name!r}: classification is offered for 'probabilities' and 'logits' only"
-        raise InvalidRequestError(message)
+def _check_output(output: RequestedOutput, card: ModelCard) -> None:
+    name, model = output.name, card.ref.name
+    if name not in OUTPUTS:
+        raise InvalidRequestError(
+            f"output {name!r} is not offered by model {model!r}: use one of {', '.join(OUTPUTS)}"
+        )
+    if name == "attention" and not card.attention_layout:
+        raise InvalidRequestError(
+            f"output {name!r} is not offered by model {model!r}: it has no channel gates"
+        )
+    if "classification" not in output.parameters:
+        return
+    top = output.parameters["classification"]
+    if isinstance(top, bool) or not isinstance(top, int) or top < 1:
+        raise InvalidRequestError(
+            f"output {name!r}: classification is {top!r}, expected a whole number above 0"
+        )
+    if name not in CLASSIFIABLE:
+        raise InvalidRequestError(
+            f"output {name!r}: classification is offered for {' and '.join(CLASSIFIABLE)} only"
+        )
 
 
-def _flag(request: InferRequest, name: str) -> bool:
-    value = request.parameters.get(name, False)
+def _flag(parameters: Mapping[str, Parameter], name: str) -> bool:
+    value = parameters.get(name, False)
     if not isinstance(value, bool):
-        message = f"parameter {name!r} is {value!r}, expected true or false"
-        raise InvalidRequestError(message)
+        raise InvalidRequestError(f"parameter {name!r} is {value!r}, expected true or false")
     return value
 
 
-def _timeout(request: InferRequest) -> float | None:
-    # schedule_policy extension: microseconds, 0 means none.
-    value = request.parameters.get("timeout", 0)
+def _whole(parameters: Mapping[str, Parameter], name: str, rule: str) -> int:
+    value = parameters.get(name, 0)
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        message = f"parameter 'timeout' is {value!r}, expected a whole number of microseconds, 0 for none"
-        raise InvalidRequestError(message)
-    return value / 1e6 if value else None
+        raise InvalidRequestError(f"parameter {name!r} is {value!r}, expected a whole {rule}")
+    return value

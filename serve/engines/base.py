@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from serve.core.card import ModelCard
-    from serve.core.messages import Batch, BatchReply, ModelRef
+from serve.core.card import ModelCard
+from serve.core.messages import Batch, BatchReply, ModelRef
 
 
 class Engine(Protocol):
@@ -18,11 +17,11 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """Bounded, stable label of this engine in metrics and logs."""
+        """Bounded, stable label of this engine in metrics and logs; no two engines share one."""
         ...
 
     async def predict(self, ref: ModelRef, batch: Batch, timeout_s: float) -> BatchReply:
-        """Run one batch.
+        """Run one batch; the reply has a row for each image in every output that the batch asks for.
 
         Raises:
             EngineError: This attempt failed; its `reason` and `retryable` say how.

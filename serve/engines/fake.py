@@ -85,6 +85,9 @@ class FakeEngine:
         self.batches.append((ref, batch))
         async with self._in_time(timeout_s), self._free:
             card = self._card(ref)
+            if "attention" in batch.outputs and not card.attention_columns:
+                message = f"engine {self._name}: {ref} has no output attention"
+                raise EngineError(message, reason="refused", retryable=False)
             await asyncio.sleep(self._pace.batch_s + self._pace.image_s * batch.count)
             if self._failures:
                 raise self._failures.popleft()

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import structlog
 
 from serve.core.batching import Slots
 from serve.core.errors import DeadlineError, EngineError, UnavailableError
+from serve.core.messages import Batch, BatchReply, ModelRef
+from serve.engines.base import Engine
+from serve.metrics import Metrics
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from serve.core.messages import Batch, BatchReply, ModelRef
-    from serve.engines.base import Engine
-    from serve.metrics import Metrics
-
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +46,11 @@ class EnginePool:
     """The engines of one gateway and the batches that they run at this moment."""
 
     def __init__(self, metrics: Metrics, options: PoolOptions, clock: Callable[[], float]) -> None:
-        """Start with no engine; `attach` brings them as they turn out to hold a model."""
+        """Start with no engine; `attach` brings them as they turn out to hold a model.
+
+        Attributes:
+            on_room: Called with a version for which there may be room now.
+        """
         self._metrics = metrics
         self._options = options
         self._clock = clock
@@ -63,6 +64,7 @@ class EnginePool:
         if engine not in holders:
             holders.append(engine)
             self._metrics.start_engine(engine.name, ref.name)
+        self._show_ejected(engine)
         self.on_room(ref)
 
     def detach(self, ref: ModelRef, engine: Engine) -> None:
@@ -70,13 +72,14 @@ class EnginePool:
         holders = self._holders.get(ref, [])
         if engine in holders:
             holders.remove(engine)
+        self._show_ejected(engine)
 
     def holders(self, ref: ModelRef) -> tuple[Engine, ...]:
         """The engines that take batches for a version."""
         return tuple(self._holders.get(ref, ()))
 
     def running(self, ref: ModelRef) -> int:
-        """Batches of a version that run now, over all engines."""
+        """Batches of a version that run now, over all engines, detached ones included."""
         return sum(count for (running, _), count in self._running.items() if running == ref)
 
     def slots(self, ref: ModelRef) -> Slots:
@@ -95,68 +98,95 @@ class EnginePool:
         Raises:
             UnavailableError: No engine holds it.
         """
-        return Seat(ref=ref, engine=self._enter(ref, self._pick(ref, tried=())))
+        holders = self.holders(ref)
+        if not holders:
+            raise UnavailableError(
+                f"model {ref.name!r} version {ref.version}: no engine is ready", retry_after_s=1.0
+            )
+        seat = Seat(ref=ref, engine=self._least_loaded(ref, holders))
+        self._enter(seat)
+        return seat
 
     async def predict(self, seat: Seat, batch: Batch, deadline: float) -> BatchReply:
         """Run a batch in the room taken for it, and give the room back in any case.
 
+        An attempt that has begun may outlast the deadline: hanging up would not stop the worker, and its
+        room would be given to a batch that it cannot run yet.
+
         Args:
             seat: From `take`.
             batch: What to run.
-            deadline: Clock value after which nobody waits for the answer.
+            deadline: Clock value after which no attempt begins, because nobody waits for the answer.
 
         Raises:
             EngineError: Every attempt failed; this is the last one's error.
-            DeadlineError: The deadline passed before an attempt could be made.
+            DeadlineError: The deadline passed before the first attempt.
         """
         tried: list[Engine] = []
         try:
+            if self._clock() >= deadline:
+                raise DeadlineError("the deadline passed before the batch could be run")
             while True:
                 try:
-                    return await self._attempt(seat, batch, deadline)
+                    return await self._attempt(seat, batch)
                 except EngineError as error:
                     tried.append(seat.engine)
-                    if not error.retryable or len(tried) >= self._options.attempts:
+                    if not error.retryable or not self._may_try_again(seat.ref, tried, deadline):
                         raise
                     self._move(seat, tried)
         finally:
-            self._leave(seat.ref, seat.engine)
-            self.on_room(seat.ref)
+            self._leave(seat)
 
-    async def _attempt(self, seat: Seat, batch: Batch, deadline: float) -> BatchReply:
-        left = deadline - self._clock()
-        if left <= 0:
-            message = "the deadline passed before the batch could be run"
-            raise DeadlineError(message)
-        attempts = self._metrics.engine_attempts
+    async def _attempt(self, seat: Seat, batch: Batch) -> BatchReply:
+        outcomes = self._metrics.engine_attempts
         name, model = seat.engine.name, seat.ref.name
         try:
-            reply = await seat.engine.predict(seat.ref, batch, min(left, self._options.attempt_timeout_s))
+            reply = await seat.engine.predict(seat.ref, batch, self._options.attempt_timeout_s)
+            _check(reply, batch, name)
         except EngineError as error:
-            attempts.labels(model, name, error.reason).inc()
-            log.warning("attempt failed", engine=name, model=str(seat.ref), reason=error.reason, error=error.message)
+            outcomes.labels(model, name, error.reason).inc()
+            log.warning(
+                "attempt failed", engine=name, model=str(seat.ref), reason=error.reason, error=error.message
+            )
             raise
-        attempts.labels(model, name, "ok").inc()
+        outcomes.labels(model, name, "ok").inc()
         return reply
+
+    def _may_try_again(self, ref: ModelRef, tried: list[Engine], deadline: float) -> bool:
+        return len(tried) < self._options.attempts and self._clock() < deadline and bool(self.holders(ref))
 
     def _move(self, seat: Seat, tried: list[Engine]) -> None:
         self._metrics.engine_retries.labels(seat.engine.name).inc()
-        engine = self._pick(seat.ref, tried=tuple(tried))
-        self._leave(seat.ref, seat.engine)
-        seat.engine = self._enter(seat.ref, engine)
-
-    def _pick(self, ref: ModelRef, tried: tuple[Engine, ...]) -> Engine:
-        holders = self._holders.get(ref, [])
+        holders = self.holders(seat.ref)
         # With nobody else left the same engine gets another chance: TorchServe restarts a dead worker itself.
-        candidates = [engine for engine in holders if engine not in tried] or holders
-        if not candidates:
-            message = f"model {ref.name!r} version {ref.version}: no engine is ready"
-            raise UnavailableError(message, retry_after_s=1.0)
-        return min(candidates, key=lambda engine: (self._running[ref, engine.name], random.random()))  # noqa: S311  breaks ties, guards nothing
+        fresh = tuple(engine for engine in holders if engine not in tried) or holders
+        self._leave(seat)
+        seat.engine = self._least_loaded(seat.ref, fresh)
+        self._enter(seat)
 
-    def _enter(self, ref: ModelRef, engine: Engine) -> Engine:
-        self._running[ref, engine.name] += 1
-        return engine
+    def _least_loaded(self, ref: ModelRef, engines: tuple[Engine, ...]) -> Engine:
+        ties = random.random  # guards nothing
+        return min(engines, key=lambda engine: (self._running[ref, engine.name], ties()))
 
-    def _leave(self, ref: ModelRef, engine: Engine) -> None:
-        self._running[ref, engine.name] -= 1
+    def _enter(self, seat: Seat) -> None:
+        self._running[seat.ref, seat.engine.name] += 1
+
+    def _leave(self, seat: Seat) -> None:
+        self._running[seat.ref, seat.engine.name] -= 1
+        # Not before the batch's owner knows how it ended: the rest of a request that has just failed
+        # must not be the next to leave.
+        asyncio.get_running_loop().call_soon(self.on_room, seat.ref)
+
+    def _show_ejected(self, engine: Engine) -> None:
+        takes_batches = any(engine in holders for holders in self._holders.values())
+        self._metrics.engine_ejected.labels(engine.name).set(not takes_batches)
+
+
+def _check(reply: BatchReply, batch: Batch, engine: str) -> None:
+    """See that an engine kept its word, whatever it is: a row for every image in every output."""
+    rows = {name: len(reply.outputs.get(name, ())) for name in sorted(batch.outputs)}
+    if reply.count != batch.count or any(count != batch.count for count in rows.values()):
+        raise EngineError(
+            f"engine {engine}: gave {reply.count} statuses and rows {rows} for {batch.count} images",
+            reason="garbled",
+        )

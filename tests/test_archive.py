@@ -1,0 +1,248 @@
+"""Archives are opened only when they are the listed ones, and never trusted further than that."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import stat
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from serve import archive as archive_module
+from serve.archive import (
+    ArchiveError,
+    copy_verified,
+    open_archive,
+    read_sums,
+    ref_of_store_name,
+    store_name,
+    verify_store,
+)
+from serve.core.messages import ModelRef
+
+SIGNATURE: dict[str, Any] = {
+    "format": 1,
+    "name": "net",
+    "version": "2",
+    "input": {"size": [8, 8]},
+    "labels": ["a", "b"],
+    "attention": "none",
+    "attention_layout": [],
+    "trained": True,
+    "batch_buckets": [1, 4],
+}
+MODEL = {"modelName": "net", "modelVersion": "2"}
+OTHER_MODEL = {"modelName": "net", "modelVersion": "1"}
+ENTRIES = {
+    "MAR-INF/MANIFEST.json": json.dumps({"model": MODEL}).encode(),
+    "signature.json": json.dumps(SIGNATURE).encode(),
+    "SHA256SUMS": b"what the archive lists\n",
+    "model.pt": bytes(100),
+}
+
+
+def write(folder: Path, entries: dict[str, bytes] | None = None, name: str = "net-v2.mar") -> Path:
+    """Write an archive and list it."""
+    with zipfile.ZipFile(folder / name, "w") as archive:
+        for entry, data in (entries or ENTRIES).items():
+            archive.writestr(entry, data)
+    return enlist(folder / name)
+
+
+def enlist(path: Path) -> Path:
+    """Add a line to SHA256SUMS."""
+    with (path.parent / "SHA256SUMS").open("a") as sums:
+        sums.write(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n")
+    return path
+
+
+def refusal(path: Path) -> str:
+    """The message that opening an archive fails with."""
+    with pytest.raises(ArchiveError) as refused:
+        open_archive(path, read_sums(path.parent))
+    assert str(path) in refused.value.message
+    return refused.value.message
+
+
+def test_a_listed_archive_is_opened(tmp_path: Path) -> None:
+    """Its card is the signature's, its digests are the file's and its own list's."""
+    path = write(tmp_path)
+    (archive,) = verify_store(tmp_path)
+    assert (archive.path, archive.file_name) == (path, "net-v2.mar")
+    assert archive.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert archive.card.ref == ModelRef(name="net", version="2")
+    assert archive.card.contents_sha256 == hashlib.sha256(ENTRIES["SHA256SUMS"]).hexdigest()
+
+
+def test_a_folder_without_archives_is_an_empty_store(tmp_path: Path) -> None:
+    """It needs no SHA256SUMS either."""
+    assert verify_store(tmp_path) == ()
+
+
+def test_a_store_without_sums_is_refused(tmp_path: Path) -> None:
+    """The message names the file and how to make it."""
+    write(tmp_path)
+    (tmp_path / "SHA256SUMS").unlink()
+    with pytest.raises(ArchiveError, match=r"SHA256SUMS is missing.*sha256sum \*\.mar > SHA256SUMS"):
+        verify_store(tmp_path)
+
+
+def test_an_unlisted_archive_is_refused(tmp_path: Path) -> None:
+    """Somebody put it there without saying so."""
+    write(tmp_path)
+    (tmp_path / "SHA256SUMS").write_text("")
+    with pytest.raises(ArchiveError, match=r"net-v2\.mar is not listed in SHA256SUMS.*sha256sum"):
+        verify_store(tmp_path)
+
+
+def test_a_changed_archive_is_refused_with_both_digests(tmp_path: Path) -> None:
+    """The message names the file, the digest expected and the one found, and how to mend it."""
+    path = write(tmp_path)
+    expected = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.write_bytes(path.read_bytes() + b"\0")
+    message = refusal(path)
+    assert expected in message
+    assert hashlib.sha256(path.read_bytes()).hexdigest() in message
+    assert f"cd {tmp_path} && sha256sum" in message
+
+
+@pytest.mark.parametrize("line", ["", "abc  net.mar", f"{'0' * 64} net.mar", f"{'0' * 64}  ../net.mar"])
+def test_a_wrong_line_of_sums_is_named(tmp_path: Path, line: str) -> None:
+    """Only sha256sum's own format is read, and only names beside it."""
+    (tmp_path / "SHA256SUMS").write_text(f"{'a' * 64}  good.mar\n{line}\n")
+    with pytest.raises(ArchiveError, match="SHA256SUMS, line 2"):
+        read_sums(tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["MAR-INF/MANIFEST.json", "signature.json", "SHA256SUMS"])
+def test_an_archive_without_one_of_its_parts_is_refused(tmp_path: Path, missing: str) -> None:
+    """The part that is missing is named."""
+    entries = {name: data for name, data in ENTRIES.items() if name != missing}
+    assert f"{missing} is missing in it" in refusal(write(tmp_path, entries))
+
+
+@pytest.mark.parametrize(
+    ("says", "entry", "data"),
+    [
+        ("signature.json is no JSON:", "signature.json", b"{"),
+        ("signature.json is no JSON:", "signature.json", b"\xff"),
+        ("signature.json is no JSON:", "signature.json", b"[" * 100_000),
+        ("signature.json is no JSON object", "signature.json", b"[]"),
+        ("format is None", "signature.json", b"{}"),
+        ("its model must have", "MAR-INF/MANIFEST.json", b"{}"),
+        ("its model must have", "MAR-INF/MANIFEST.json", b'{"model": "net"}'),
+        ("its model must have", "MAR-INF/MANIFEST.json", json.dumps({"model": OTHER_MODEL}).encode()),
+        ("name is '../up'", "signature.json", json.dumps(SIGNATURE | {"name": "../up"}).encode()),
+        ("version is '0'", "signature.json", json.dumps(SIGNATURE | {"version": "0"}).encode()),
+    ],
+)  # fmt: skip
+def test_a_wrong_part_is_refused(tmp_path: Path, says: str, entry: str, data: bytes) -> None:
+    """What is wrong with it is told."""
+    assert says in refusal(write(tmp_path, ENTRIES | {entry: data}))
+
+
+@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "a\\evil", "c:evil"])
+def test_an_entry_that_leads_out_is_refused(tmp_path: Path, name: str) -> None:
+    """Whatever unpacks it later stays in its folder."""
+    assert "leads out of the archive" in refusal(write(tmp_path, ENTRIES | {name: b""}))
+
+
+def test_a_link_in_an_archive_is_refused(tmp_path: Path) -> None:
+    """An entry that unpacks to a symbolic link could lead anywhere."""
+    path = write(tmp_path)
+    link = zipfile.ZipInfo("link")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(link, "/etc/passwd")
+    assert "'link' leads out of the archive" in refusal(enlist(path))
+
+
+def test_two_entries_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Which of them counts would depend on who reads it."""
+    path = write(tmp_path)
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "a") as archive:
+        warnings.simplefilter("ignore")
+        archive.writestr("model.pt", b"another")
+    assert "two entries have the same name" in refusal(enlist(path))
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "says"),
+    [
+        ("MAX_MEMBERS", 3, "has 4 entries, at most 3"),
+        ("MAX_UNPACKED_BYTES", 100, "at most 100 are allowed"),
+        ("MAX_TEXT_BYTES", 20, "is larger than 20 bytes"),
+    ],
+)
+def test_an_archive_over_a_limit_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, says: str
+) -> None:
+    """Neither the number of entries nor what they unpack to is unbounded."""
+    monkeypatch.setattr(archive_module, limit, value)
+    assert says in refusal(write(tmp_path))
+
+
+@pytest.mark.parametrize("data", [b"", b"no zip", b"PK\x05\x06" + bytes(18)])
+def test_what_is_no_archive_is_refused(tmp_path: Path, data: bytes) -> None:
+    """Also when it is listed with its right digest."""
+    path = tmp_path / "net.mar"
+    path.write_bytes(data)
+    refusal(enlist(path))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(position=st.integers(0, 700), value=st.integers(0, 255))
+def test_a_damaged_archive_raises_nothing_else(tmp_path: Path, position: int, value: int) -> None:
+    """One changed byte, with its digest listed as it is: opened or refused, never anything else."""
+    (tmp_path / "SHA256SUMS").unlink(missing_ok=True)
+    path = write(tmp_path)
+    data = bytearray(path.read_bytes())
+    data[position % len(data)] = value
+    path.write_bytes(data)
+    with contextlib.suppress(ArchiveError):
+        open_archive(enlist(path), read_sums(tmp_path))
+
+
+def test_what_is_copied_is_what_was_checked(tmp_path: Path) -> None:
+    """The copy has the name of the model and its version, and the same bytes."""
+    path = write(tmp_path)
+    (tmp_path / "store").mkdir()
+    (archive,) = verify_store(tmp_path)
+    assert copy_verified(archive, tmp_path / "store") == "net-2.mar"
+    assert [file.name for file in (tmp_path / "store").iterdir()] == ["net-2.mar"]
+    assert (tmp_path / "store" / "net-2.mar").read_bytes() == path.read_bytes()
+
+
+def test_an_archive_that_changed_since_is_not_copied(tmp_path: Path) -> None:
+    """Nothing of it arrives, and an older copy stays."""
+    path = write(tmp_path)
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "net-2.mar").write_text("older")
+    (archive,) = verify_store(tmp_path)
+    path.write_bytes(b"swapped")
+    with pytest.raises(ArchiveError, match="is not the archive that was listed"):
+        copy_verified(archive, store)
+    assert [(file.name, file.read_text()) for file in store.iterdir()] == [("net-2.mar", "older")]
+
+
+def test_a_copy_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """A missing folder gives a message with both paths."""
+    write(tmp_path)
+    (archive,) = verify_store(tmp_path)
+    with pytest.raises(ArchiveError, match=r"net-v2\.mar cannot be copied to .*nowhere"):
+        copy_verified(archive, tmp_path / "nowhere")
+
+
+@given(st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,63}", fullmatch=True), st.integers(1, 999_999))
+def test_a_store_name_tells_its_model(name: str, version: int) -> None:
+    """Also when the model's name has dashes and numbers itself."""
+    ref = ModelRef(name=name, version=str(version))
+    assert ref_of_store_name(store_name(ref)) == ref
