@@ -11,6 +11,8 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -85,7 +87,7 @@ def serve(
     from serve.tour import Route, show_tour  # noqa: PLC0415
 
     logs.configure(settings.log_level, settings.log_format)
-    route = Route(images=tuple(images), run_dir=settings.run_dir, token=token)
+    route = Route(images=tuple(images), run_dir=settings.run_dir, program=_program(), token=token)
     raise typer.Exit(run(settings, show_tour(console, route) if images else None, stderr))
 
 
@@ -180,6 +182,13 @@ def _told_briefly() -> Iterator[None]:
     except tuple(_EXIT_CODES) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(_EXIT_CODES[type(error)]) from None
+
+
+def _program() -> str:
+    """How this program was called: by its name where PATH finds it, else by its path."""
+    called = Path(sys.argv[0])
+    found = shutil.which(called.name)
+    return called.name if found and Path(found).samefile(called) else str(called)
 
 
 def _print_json(document: object) -> None:

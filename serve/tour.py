@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.table import Table
 
 from serve.app import Addresses, Gateway
-from serve.classify import print_table, ready_models
+from serve.classify import ready_models
 from serve.client import Client, ClientError, Reply, connected
 
 
@@ -39,11 +40,13 @@ class Route:
     Attributes:
         images: Files called LABEL-ANYTHING, at least one.
         run_dir: Where the gateway writes what it found out at run time.
+        program: How the reader calls this command line.
         token: Bearer token; "" where the gateway asks for none.
     """
 
     images: tuple[Path, ...]
     run_dir: Path
+    program: str = "attnserve"
     token: str = ""
 
 
@@ -94,12 +97,12 @@ async def _leg(model: str, protocol: str, client: Client, samples: Sequence[tupl
 
 
 def _show(console: Console, legs: Sequence[Leg]) -> None:
-    console.print("\nReal images through every model, one a call:")
-    rows = [
-        (leg.model, leg.protocol, f"{leg.right} of {leg.images}", f"{leg.milliseconds:.1f} ms")
-        for leg in legs
-    ]
-    print_table(console, ("model", "over", "right", "median call"), rows)
+    table = Table(
+        "model", "over", "right", "median call", title="Real images through every model, one a call"
+    )
+    for leg in legs:
+        table.add_row(leg.model, leg.protocol, f"{leg.right} of {leg.images}", f"{leg.milliseconds:.1f} ms")
+    console.print(table)
     for error in dict.fromkeys(error for leg in legs for error in leg.errors):
         console.print(f"failed: {error}", markup=False, soft_wrap=True)
 
@@ -117,7 +120,7 @@ def _commands(addresses: Addresses, route: Route, model: str) -> list[str]:
         "",
         "Try:",
         f"  {curl}--data-binary @{image} {bare} {addresses.http}/v2/models/{model}/infer",
-        f"  attnserve classify {image.parent} --url grpc://{addresses.grpc}",
+        f"  {route.program} classify {image.parent} --url grpc://{addresses.grpc}",
         f"  {curl}{addresses.http}/v2/models/{model}",
         f"  curl -s {addresses.metrics} | grep attnserve_requests_total",
     ]

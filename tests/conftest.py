@@ -8,6 +8,11 @@ import os
 import shutil
 
 import pytest
+from hypothesis import settings
+
+# A busy machine makes single examples slow; pytest's own timeout holds what must be held.
+settings.register_profile("attnserve", deadline=None)
+settings.load_profile("attnserve")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -174,9 +174,10 @@ class Link:
             reason, retryable = classify(error.code(), error.details() or "")
             raise self.error(reason, retryable=retryable) from error
         except asyncio.CancelledError:
-            # gRPC raises this too, when the channel is closed under a running call.
+            # gRPC raises this too, when the channel is closed under a running call: at the end, or because
+            # a restarted engine answers elsewhere.
             task = asyncio.current_task()
-            if task is None or task.cancelling() or not self._closed:
+            if task is None or task.cancelling():
                 raise
             raise self.error("unreachable", retryable=True) from None
 

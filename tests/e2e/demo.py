@@ -6,7 +6,6 @@ import fcntl
 import hashlib
 import io
 import json
-import subprocess
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.e2e.processes import ATTNSERVE, environment
+from tests.e2e.processes import ATTNSERVE, run
 
 ROOT = Path(__file__).parents[2]
 BUILDS = ROOT / "build" / "test-demo"
@@ -71,14 +70,9 @@ def build_demo() -> Demo:
     demo = Demo(archives=folder / "archives", samples=folder / "samples")
     with _alone():
         if not (folder / "complete").exists():
-            command = [ATTNSERVE, "build", "--demo", "--output", demo.archives, "--samples", demo.samples]
-            done = subprocess.run(
-                command,
-                env=environment(),
-                capture_output=True,
-                text=True,
-                timeout=BUILD_TIMEOUT_S,
-                check=False,
+            done = run(
+                *(ATTNSERVE, "build", "--demo", "--output", demo.archives, "--samples", demo.samples),
+                timeout_s=BUILD_TIMEOUT_S,
             )
             assert done.returncode == 0, done.stdout + done.stderr
             (folder / "complete").touch()

@@ -20,7 +20,11 @@ from tests.e2e.stacks import Stack
 
 Parameter = bool | int | str
 Data = NDArray[Any] | Sequence[bytes]
-DTYPES = {"FP32": np.dtype("<f4"), "INT32": np.dtype("<i4"), "UINT8": np.dtype("u1")}
+DTYPES: Mapping[str, np.dtype[Any]] = {
+    "FP32": np.dtype("<f4"),
+    "INT32": np.dtype("<i4"),
+    "UINT8": np.dtype("u1"),
+}
 _TYPED = {
     "BYTES": "bytes_contents",
     "FP32": "fp32_contents",
@@ -161,6 +165,15 @@ def call_grpc(stack: Stack, message: pb.ModelInferRequest) -> Answer:
             for key, value in response.parameters.items()
         },
     )
+
+
+def call_bytes(stack: Stack, data: bytes) -> bytes:
+    """Call ModelInfer with bytes that need not be a message; raises grpc.RpcError."""
+    method = "/inference.GRPCInferenceService/ModelInfer"
+    call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = stack.channel.unary_unary(
+        method, request_serializer=bytes, response_deserializer=bytes
+    )
+    return call(data, timeout=TIMEOUT_S)
 
 
 def infer_path(model: str, version: str = "") -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,6 +22,25 @@ POLL_S = 0.05
 def environment(**more: str) -> dict[str, str]:
     """Our environment without settings of a gateway, and with `more`."""
     return {name: value for name, value in os.environ.items() if not name.startswith("ATTNSERVE_")} | more
+
+
+def run(
+    *command: object, timeout_s: float = 60.0, variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end, with our environment and `variables`."""
+    return subprocess.run(
+        list(map(str, command)),
+        env=environment(**(variables or {})),
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+def attnserve(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run one of our commands to its end."""
+    return run(ATTNSERVE, *arguments, variables=variables)
 
 
 def marked(mark: str) -> list[psutil.Process]:

@@ -21,6 +21,7 @@ import grpc
 import httpx
 import psutil
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.processes import ATTNSERVE, MARK, POLL_S, environment, marked
@@ -102,6 +103,12 @@ class Stack:
                 pytest.fail(f"not ready, status {self.process.poll()}:\n{self.log()}", pytrace=False)
             time.sleep(POLL_S)
 
+    def health(self, service: str) -> int:
+        """What grpc.health.v1 says of a service: a HealthCheckResponse.ServingStatus."""
+        stub: Any = health_pb2_grpc.HealthStub(self.channel)  # its stubs are made at run time
+        status: int = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5).status
+        return status
+
     def java(self) -> psutil.Process:
         """The TorchServe that it supervises."""
         (java,) = (process for process in marked(self.mark) if process.name() == "java")
@@ -142,7 +149,8 @@ def started(settings: Mapping[str, str], *options: str) -> Iterator[Stack]:
         settings: Variables ATTNSERVE_* and others; ports, run_dir and TMPDIR are set unless named here.
         options: Of `attnserve serve`.
     """
-    folder = Path(tempfile.mkdtemp(prefix="e2e-", dir="/tmp"))  # noqa: S108  short: TorchServe makes sockets in it
+    # A short path, since TorchServe makes unix sockets below it.
+    folder = Path(tempfile.mkdtemp(prefix="e2e-", dir="/tmp"))
     mark = secrets.token_hex(8)
     (folder / "tmp").mkdir()
     own = {"ATTNSERVE_RUN_DIR": str(folder / "run"), "TMPDIR": str(folder / "tmp"), MARK: mark}

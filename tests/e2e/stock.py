@@ -69,7 +69,8 @@ class StockTorchServe:
 @contextmanager
 def stock_torchserve(store: Path, *models: str) -> Iterator[StockTorchServe]:
     """Start one that loads archives of a store, and wait until it has."""
-    folder = Path(tempfile.mkdtemp(prefix="e2e-", dir="/tmp"))  # noqa: S108  short: TorchServe makes sockets in it
+    # A short path, since TorchServe makes unix sockets below it.
+    folder = Path(tempfile.mkdtemp(prefix="e2e-", dir="/tmp"))
     mark = secrets.token_hex(8)
     names = ("inference", "management", "metrics", "inference_grpc", "management_grpc")
     ports = dict(zip(names, free_ports(len(names)), strict=True))

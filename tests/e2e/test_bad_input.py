@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import binascii
 import json
-import math
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import grpc
-import httpx
 import numpy as np
 import pytest
 
-from serve.pb import open_inference_pb2 as pb
 from tests.e2e.demo import Demo
-from tests.e2e.oip import (
-    WAYS,
-    Input,
-    Question,
-    RefusedError,
-    Way,
-    ask,
-    call_grpc,
-    images,
-    infer_path,
-    read_rest,
-    rest_json,
-)
+from tests.e2e.oip import WAYS, Input, Question, RefusedError, Way, ask, images, infer_path
 from tests.e2e.stacks import Stack
 
 MODEL = "digits_se"
@@ -46,102 +30,119 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
 
 
+BOMB = png_header(30_000, 30_000)
+
+
 def zeros(name: str, datatype: str, *shape: int) -> Input:
     """A numeric tensor of zeros."""
     dtype = {"FP32": "<f4", "UINT8": "u1", "INT32": "<i4"}[datatype]
     return Input(name=name, datatype=datatype, shape=shape, data=np.zeros(shape, dtype))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+Make = Callable[[bytes], Question]
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """A bad request made from a good file; its code, and what its message must tell."""
 
-    make: Callable[[bytes], Question]
     code: str
+    make: Make
     tells: tuple[str, ...]
 
 
-def invalid(make: Callable[[bytes], Question], *tells: str) -> Case:
+def invalid(make: Make, *tells: str) -> Case:
     """A case for INVALID_ARGUMENT / 400."""
-    return Case(make=make, code="INVALID_ARGUMENT", tells=tells)
+    return Case("INVALID_ARGUMENT", make, tells)
 
 
-def of_inputs(*inputs: Input) -> Callable[[bytes], Question]:
-    """A question that does not use the good file."""
+def exhausted(make: Make, *tells: str) -> Case:
+    """A case for RESOURCE_EXHAUSTED / 413."""
+    return Case("RESOURCE_EXHAUSTED", make, tells)
+
+
+def not_found(make: Make, *tells: str) -> Case:
+    """A case for NOT_FOUND / 404."""
+    return Case("NOT_FOUND", make, tells)
+
+
+def of(*inputs: Input) -> Make:
+    """A question with these inputs instead of the good file."""
     return lambda _: Question(model=MODEL, inputs=inputs)
 
 
+def wanting(output: str, **parameters: int) -> Make:
+    """A question about the good file that wants an output."""
+    return lambda good: ask(MODEL, good, outputs={output: parameters})
+
+
+def with_parameter(name: str, value: str) -> Make:
+    """A question about the good file with a parameter of the request."""
+    return lambda good: ask(MODEL, good, parameters={name: value})
+
+
+def beside(*files: bytes) -> Make:
+    """The good file, and then others."""
+    return lambda good: ask(MODEL, good, *files)
+
+
+ONE_OF = "exactly one of 'image', 'pixels', 'input'"
+FORMATS = "must be one of JPEG, PNG, WebP, BMP, GIF"
 CASES: Mapping[str, Case] = {
-    "unknown model": Case(
-        make=lambda good: ask("digits_so", good), code="NOT_FOUND", tells=("model 'digits_so'", "not found")
+    "unknown model": not_found(lambda good: ask("digits_so", good), "model 'digits_so'", "not found"),
+    "unknown version": not_found(
+        lambda good: ask(MODEL, good, version="7"), "'digits_se'", "version '7'", "known: 1"
     ),
-    "unknown version": Case(
-        make=lambda good: ask(MODEL, good, version="7"), code="NOT_FOUND", tells=("'digits_se'", "version '7'", "known: 1")
-    ),
-    "unknown input": invalid(
-        of_inputs(zeros("imagine", "FP32", 1)), "inputs", "'imagine'", "exactly one of 'image', 'pixels', 'input'"
-    ),
-    "no input": invalid(of_inputs(), "inputs", "none", "exactly one of"),
+    "unknown input": invalid(of(zeros("imagine", "FP32", 1)), "inputs", "'imagine'", ONE_OF),
+    "no input": invalid(of(), "inputs", "none", ONE_OF),
     "two inputs": invalid(
-        lambda good: Question(model=MODEL, inputs=(images(good), zeros("pixels", "UINT8", 1, 2, 2, 3))),
-        "'image', 'pixels'", "exactly one of",
+        of(zeros("input", "FP32", 1, 3, 16, 16), zeros("pixels", "UINT8", 1, 2, 2, 3)),
+        "'input', 'pixels'",
+        ONE_OF,
     ),
-    "unknown output": invalid(
-        lambda good: ask(MODEL, good, outputs={"labels": {}}), "output 'labels'", "one of probabilities, logits"
+    "unknown output": invalid(wanting("labels"), "output 'labels'", "one of probabilities, logits"),
+    "gates of a net without": invalid(
+        lambda good: ask("digits_plain", good, outputs={"attention": {}}),
+        "output 'attention'",
+        "no channel gates",
     ),
-    "an output twice asked of a net without gates": invalid(
-        lambda good: ask("digits_plain", good, outputs={"attention": {}}), "output 'attention'", "no channel gates"
-    ),
-    "wrong datatype": invalid(of_inputs(zeros("image", "FP32", 1)), "input 'image'", "FP32", "expected BYTES"),
-    "wrong rank": invalid(of_inputs(zeros("pixels", "UINT8", 2, 3)), "input 'pixels'", "[2, 3]", "expected [N,H,W,3]"),
+    "wrong datatype": invalid(of(zeros("image", "FP32", 1)), "'image'", "FP32", "expected BYTES"),
+    "wrong rank": invalid(of(zeros("pixels", "UINT8", 2, 3)), "'pixels'", "[2, 3]", "expected [N,H,W,3]"),
     "wrong channels": invalid(
-        of_inputs(zeros("pixels", "UINT8", 1, 2, 2, 4)), "input 'pixels'", "[1, 2, 2, 4]", "expected [N,H,W,3]"
+        of(zeros("pixels", "UINT8", 1, 2, 2, 4)), "'pixels'", "[1, 2, 2, 4]", "expected [N,H,W,3]"
     ),
-    "wrong size": invalid(of_inputs(zeros("input", "FP32", 1, 3, 8, 8)), "input 'input'", "[1, 3, 8, 8]", "[N,3,16,16]"),
-    "no image": invalid(of_inputs(images()), "input 'image'", "[0]", "no image"),
-    "undecodable image": invalid(
-        lambda good: ask(MODEL, good, b"no image at all", good), "image [1]", "b'no image'", "must be one of JPEG, PNG"
+    "wrong size": invalid(
+        of(zeros("input", "FP32", 1, 3, 8, 8)), "'input'", "[1, 3, 8, 8]", "expected [N,3,16,16]"
     ),
+    "no image": invalid(of(images()), "'image'", "[0]", "no image"),
+    "undecodable image": invalid(beside(b"no image at all"), "image [1]", "b'no image'", FORMATS),
     "truncated image": invalid(lambda good: ask(MODEL, good[:80]), "image [0]", "cannot decode this PNG"),
-    "other format": invalid(lambda good: ask(MODEL, good, TIFF), "image [1]", "TIFF", "must be one of JPEG, PNG"),
-    "empty image": invalid(lambda good: ask(MODEL, good, b""), "image [1]", "no bytes"),
-    "too many bytes": Case(
-        make=lambda good: ask(MODEL, good, bytes(20_000_001)),
-        code="RESOURCE_EXHAUSTED",
-        tells=("image [1]", "20000001 bytes", "20000000 (max_image_bytes)"),
+    "other format": invalid(beside(TIFF), "image [1]", "TIFF", FORMATS),
+    "empty image": invalid(beside(b""), "image [1]", "no bytes", FORMATS),
+    "too many bytes": exhausted(
+        beside(bytes(20_000_001)), "image [1]", "20000001 bytes", "20000000 (max_image_bytes)"
     ),
-    "too many declared pixels": Case(
-        make=lambda good: ask(MODEL, good, png_header(30_000, 30_000)),
-        code="RESOURCE_EXHAUSTED",
-        tells=("image [1]", "30000 x 30000", "50000000 (max_image_pixels)"),
+    "too many declared pixels": exhausted(
+        beside(BOMB), "image [1]", "30000 x 30000 pixels", "50000000 (max_image_pixels)"
     ),
-    "too many images": Case(
-        make=lambda good: ask(MODEL, *[good] * 129), code="RESOURCE_EXHAUSTED", tells=("'image'", "129", "at most 128")
-    ),
-    "partial is no boolean": invalid(
-        lambda good: ask(MODEL, good, parameters={"partial": "yes"}), "'partial'", "'yes'", "true or false"
-    ),
-    "timeout is no number": invalid(
-        lambda good: ask(MODEL, good, parameters={"timeout": "soon"}), "'timeout'", "'soon'", "microseconds"
-    ),
+    "too many images": exhausted(lambda good: ask(MODEL, *[good] * 129), "'image'", "129", "at most 128"),
+    "partial is no boolean": invalid(with_parameter("partial", "yes"), "'partial'", "'yes'", "true or false"),
+    "timeout is no number": invalid(with_parameter("timeout", "soon"), "'timeout'", "'soon'", "microseconds"),
     "classification of labels": invalid(
-        lambda good: ask(MODEL, good, outputs={"label": {"classification": 2}}), "'label'", "classification", "logits only"
+        wanting("label", classification=2), "'label'", "classification", "logits only"
     ),
-    "classification below zero": invalid(
-        lambda good: ask(MODEL, good, outputs={"logits": {"classification": -1}}), "'logits'", "-1", "above 0"
-    ),
-}  # fmt: skip
+    "classification below zero": invalid(wanting("logits", classification=-1), "'logits'", "-1", "above 0"),
+}
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_bad_requests(stack: Stack, demo: Demo, way: Way, case: Case) -> None:
-    """The code is the status table's; the message names parameter, value and rule; the next one is answered."""
+    """Code by the status table; parameter, value and rule in the message; and the next one is answered."""
     with pytest.raises(RefusedError) as refused:
         way(stack, case.make(demo.images[0]))
     assert refused.value.status in (case.code, STATUSES[case.code])
-    for part in case.tells:
-        assert part in refused.value.message
+    assert [part for part in case.tells if part not in refused.value.message] == []
     assert way(stack, ask(MODEL, demo.images[0])).labels == [demo.labels[0]]
 
 
@@ -189,11 +190,9 @@ def test_input_that_is_not_finite(stack: Stack, way: Way, value: float) -> None:
     assert refused.value.status in ("INVALID_ARGUMENT", 400)
 
 
-def test_json_has_no_nan(stack: Stack, demo: Demo) -> None:
+def test_json_has_no_nan(stack: Stack) -> None:
     """A failed row is null in JSON, which every parser reads."""
-    question = ask(MODEL, b"bad", demo.images[0], parameters={"partial": True})
-    answer = rest_json(stack, question)
-    assert math.isnan(answer.outputs["probabilities"][0, 0])
-    headers = {"Inference-Header-Content-Length": "0", "Accept": "application/json"}
-    good = stack.rest.post(infer_path(MODEL), content=demo.images[0], headers=headers)
-    assert None not in good.json()["outputs"][0]["data"]
+    image = {"name": "image", "datatype": "BYTES", "shape": [1], "data": ["bad"]}
+    document = {"inputs": [image], "parameters": {"partial": True}}
+    response = stack.rest.post(infer_path(MODEL), json=document)
+    assert f'"data":[{",".join(["null"] * 10)}]' in response.text

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.demo import MODELS, Demo
-from tests.e2e.processes import ATTNSERVE, environment, free_ports
+from tests.e2e.processes import attnserve, free_ports
 from tests.e2e.stacks import Stack
-
-
-def attnserve(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    command = [ATTNSERVE, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment())
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])

@@ -19,7 +19,7 @@ def curl(*arguments: object) -> bytes:
 
 def test_bare_image_with_a_json_answer(stack: Stack, demo: Demo) -> None:
     """`--data-binary @image` and `Accept: application/json`: readable JSON."""
-    path = sorted(demo.samples.iterdir())[-1]
+    path = max(demo.samples.iterdir())
     url = f"{stack.addresses['http']}/v2/models/digits_se/infer"
     answer = json.loads(curl("--data-binary", f"@{path}", *BARE, "-H", "Accept: application/json", url))
     assert (answer["model_name"], answer["model_version"]) == ("digits_se", "1")
@@ -30,7 +30,7 @@ def test_bare_image_with_a_json_answer(stack: Stack, demo: Demo) -> None:
 
 def test_bare_image_with_a_binary_answer(stack: Stack, demo: Demo) -> None:
     """Without `Accept` all outputs are binary, as the protocol has it."""
-    path = sorted(demo.samples.iterdir())[-1]
+    path = max(demo.samples.iterdir())
     url = f"{stack.addresses['http']}/v2/models/digits_se/infer"
     head, _, body = curl("-i", "--data-binary", f"@{path}", *BARE, url).partition(b"\r\n\r\n")
     headers = dict(line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import json
 
 import httpx
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.demo import MODELS, Demo
 from tests.e2e.oip import WAYS, Input, Question, Way, ask, infer_path, read_rest
+from tests.e2e.processes import run
 from tests.e2e.stacks import Stack
 
 ENOUGH = 0.95
@@ -48,9 +49,8 @@ def test_digits_are_right_at_torchserves_own_port(stack: Stack, demo: Demo, mode
     token = (stack.run_dir / "inference.token").read_text().strip()
     answers = []
     for path in sorted(demo.samples.iterdir())[::3]:
-        command = ["curl", "-sS", "-T", path, "-H", f"Authorization: Bearer {token}", url]
-        done = subprocess.run(command, capture_output=True, check=True, timeout=30)
-        answers.append(httpx.Response(200, content=done.stdout).json()["label"])
+        printed = run("curl", "-sS", "-T", path, "-H", f"Authorization: Bearer {token}", url).stdout
+        answers.append(json.loads(printed)["label"])
     expected = demo.labels[::3]
     assert sum(map(str.__eq__, answers, expected)) >= ENOUGH * len(expected)
     assert httpx.put(url, content=demo.images[0], timeout=30, trust_env=False).status_code == 400

@@ -9,11 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import grpc
 import httpx
 import psutil
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from tests.e2e.demo import Demo
 from tests.e2e.oip import WAYS, RefusedError, ask
@@ -70,30 +69,21 @@ def in_flight(stack: Stack, demo: Demo, requests: int) -> Iterator[list[Future[E
         yield futures
 
 
-def health(stack: Stack, service: str) -> int:
-    """What grpc.health.v1 says."""
-    stub = health_pb2_grpc.HealthStub(stack.channel)
-    reply: health_pb2.HealthCheckResponse = stub.Check(
-        health_pb2.HealthCheckRequest(service=service), timeout=5
-    )
-    return reply.status
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_drain_answers_what_is_in_flight(
     start_stack: StartStack, demo: Demo, number: signal.Signals
 ) -> None:
     """Not ready and no new requests at once; every request is answered; exit 0 in time, and nothing left."""
     stack = start_stack()
-    assert [health(stack, name) for name in ("", MODEL, "gateway")] == [SERVING] * 3
+    assert [stack.health(name) for name in ("", MODEL, "gateway")] == [SERVING] * 3
     with held(stack), in_flight(stack, demo, 24) as futures:
         began = time.monotonic()
         stack.process.send_signal(number)
         wait_until(lambda: not stack.is_ready(), 3, "not ready")
         ready = stack.rest.get("/v2/health/ready")
         assert (ready.status_code, ready.json()) == (503, {"ready": False})
-        wait_until(lambda: health(stack, "") == NOT_SERVING, 3, "grpc.health.v1 says so too")
-        assert [health(stack, name) for name in (MODEL, "gateway")] == [NOT_SERVING, SERVING]
+        wait_until(lambda: stack.health("") == NOT_SERVING, 3, "grpc.health.v1 says so too")
+        assert [stack.health(name) for name in (MODEL, "gateway")] == [NOT_SERVING, SERVING]
         assert {classify(stack, demo, one).status for one in range(4)} == {"UNAVAILABLE", 503}
         for worker in stack.workers():
             worker.resume()

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.e2e.demo import Demo
-from tests.e2e.oip import RefusedError, Way, ask, grpc_raw, grpc_typed, rest_binary, rest_json
+from tests.e2e.oip import RefusedError, Way, ask, call_bytes, grpc_raw, grpc_typed, rest_binary, rest_json
 from tests.e2e.stacks import Series, Stack, matching, series_name, started
 from tests.e2e.stock import StockTorchServe
 
@@ -35,7 +35,7 @@ def requests(series: Series, protocol: str, outcome: str, model: str = MODEL, ve
 
 
 def test_series_exist_from_the_start(fresh: Stack, torchserve: StockTorchServe) -> None:
-    """Every series of the contract is there at 0 before the first request, so that rates are right from the first."""
+    """Every series is there at 0 before the first request, so that rates are right from the first one on."""
     series = fresh.series()
     engine = torchserve.target
     counted = {
@@ -99,7 +99,7 @@ def send(stack: Stack, demo: Demo) -> None:
 
 
 def test_counters_agree_with_what_was_sent(fresh: Stack, demo: Demo, torchserve: StockTorchServe) -> None:
-    """Requests by outcome, images by outcome, batches and durations; nothing is counted twice or forgotten."""
+    """Requests and images by outcome, batches, durations: nothing is counted twice or forgotten."""
     send(fresh, demo)
     series = fresh.series()
     for protocol in ("grpc", "http"):
@@ -136,7 +136,7 @@ def test_strangers_get_no_series(fresh: Stack, demo: Demo) -> None:
                 way(fresh, ask(f"stranger-{number}", demo.images[0], version=str(number)))
     fresh.rest.post("/v2/models/made%2Fup/infer", content=b"{}")
     with pytest.raises(grpc.RpcError):
-        fresh.channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(b"\xff", timeout=10)
+        call_bytes(fresh, b"\xff")
     after = fresh.series()
     assert after.keys() == before
     assert not any("stranger" in name for name in after)

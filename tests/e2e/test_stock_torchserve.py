@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 
 from tests.e2e.demo import Demo
+from tests.e2e.processes import run
 from tests.e2e.stock import StockTorchServe
 
 
@@ -22,8 +22,9 @@ def test_curl_gets_the_right_digits(torchserve: StockTorchServe, demo: Demo) -> 
     """`curl -T image.png …/predictions/digits_se` prints JSON with label and best classes."""
     answers = []
     for path in sorted(demo.samples.iterdir()):
-        command = ["curl", "-sS", "-T", path, f"{torchserve.inference}/predictions/digits_se"]
-        answer = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=30).stdout)
+        answer = json.loads(
+            run("curl", "-sS", "-T", path, f"{torchserve.inference}/predictions/digits_se").stdout
+        )
         assert (answer["model"], answer["version"]) == ("digits_se", "1")
         assert max(answer["probabilities"], key=answer["probabilities"].get) == answer["label"]
         answers.append(answer["label"])
@@ -35,17 +36,16 @@ def test_a_bad_image_is_the_callers_fault(torchserve: StockTorchServe, demo: Dem
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no image")
     url = f"{torchserve.inference}/predictions/digits_se"
-    command = ["curl", "-sS", "-w", "\n%{http_code}", "-T", bad, url]
-    printed = subprocess.run(command, capture_output=True, check=True, timeout=30).stdout
-    body, _, status = printed.rpartition(b"\n")
-    assert status == b"400"
+    printed = run("curl", "-sS", "-w", "\n%{http_code}", "-T", bad, url).stdout
+    body, _, status = printed.rpartition("\n")
+    assert status == "400"
     assert "must be one of JPEG" in json.loads(body)["error"]
     assert put(url, demo.images[0]).json()["label"] == demo.labels[0]
 
 
 def test_torchserves_own_batches(torchserve: StockTorchServe, demo: Demo) -> None:
     """In batches of eight that TorchServe gathers, good and bad images each get their own answer."""
-    query = {
+    query: dict[str, str | int | bool] = {
         "url": "digits_plain.mar",
         "batch_size": 8,
         "max_batch_delay": 200,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +10,12 @@ from typing import Any
 import grpc
 import pytest
 import yaml
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from serve.pb import open_inference_pb2 as pb
 from serve.pb import open_inference_pb2_grpc as pb_grpc
 from tests.e2e.demo import Demo
-from tests.e2e.processes import ATTNSERVE, environment
+from tests.e2e.processes import attnserve
 from tests.e2e.stacks import Stack, StartStack, started
 from tests.e2e.stock import StockTorchServe
 
@@ -50,10 +49,7 @@ class Guarded:
 
 def make_token(role: str) -> tuple[str, dict[str, str]]:
     """What `attnserve token` prints: the secret, and the entry for the configuration."""
-    command = [ATTNSERVE, "token", f"{role}-bot", "--role", role]
-    printed = subprocess.run(
-        command, capture_output=True, text=True, check=True, timeout=30, env=environment()
-    ).stdout
+    printed = attnserve("token", f"{role}-bot", "--role", role).stdout
     secret, line = printed.splitlines()
     (entry,) = yaml.safe_load(line)
     return secret, entry
@@ -81,30 +77,36 @@ def guarded(torchserve: StockTorchServe, tmp_path_factory: pytest.TempPathFactor
     assert not any(secret in log for secret in secrets.values()), "a secret is in the log"
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The same call over both protocols."""
+
+    method: str
+    message: Any
+    verb: str
+    path: str
+
+
+ASKED = (
+    Asked("ModelInfer", pb.ModelInferRequest(model_name=MODEL), "POST", f"/v2/models/{MODEL}/infer"),
+    Asked("ServerMetadata", pb.ServerMetadataRequest(), "GET", "/v2"),
+    Asked("ModelMetadata", pb.ModelMetadataRequest(name=MODEL), "GET", f"/v2/models/{MODEL}"),
+    Asked("ModelConfig", pb.ModelConfigRequest(name=MODEL), "GET", f"/v2/models/{MODEL}/config"),
+    Asked("ModelStatistics", pb.ModelStatisticsRequest(), "GET", "/v2/models/stats"),
+    Asked("RepositoryIndex", pb.RepositoryIndexRequest(), "POST", "/v2/repository/index"),
+    Asked("RepositoryModelLoad", pb.RepositoryModelLoadRequest(), "POST", "/v2/repository/models/x/load"),
+    Asked(
+        "RepositoryModelUnload", pb.RepositoryModelUnloadRequest(), "POST", "/v2/repository/models/x/unload"
+    ),
+)
+
+
 @pytest.mark.parametrize("secret", [None, "guessed"], ids=["none", "unknown"])
-@pytest.mark.parametrize(
-    ("method", "message", "verb", "path"),
-    [
-        ("ModelInfer", pb.ModelInferRequest(model_name=MODEL), "POST", f"/v2/models/{MODEL}/infer"),
-        ("ServerMetadata", pb.ServerMetadataRequest(), "GET", "/v2"),
-        ("ModelMetadata", pb.ModelMetadataRequest(name=MODEL), "GET", f"/v2/models/{MODEL}"),
-        ("ModelConfig", pb.ModelConfigRequest(name=MODEL), "GET", f"/v2/models/{MODEL}/config"),
-        ("ModelStatistics", pb.ModelStatisticsRequest(), "GET", "/v2/models/stats"),
-        ("RepositoryIndex", pb.RepositoryIndexRequest(), "POST", "/v2/repository/index"),
-        ("RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name=MODEL), "POST", f"/v2/repository/models/{MODEL}/load"),
-    ],
-)  # fmt: skip
-def test_without_a_known_token(  # noqa: PLR0913, PLR0917  a row of the table
-    guarded: Guarded,
-    secret: str | None,
-    method: str,
-    message: Any,
-    verb: str,
-    path: str,  # noqa: ANN401  any request
-) -> None:
+@pytest.mark.parametrize("asked", ASKED, ids=lambda asked: asked.method)
+def test_without_a_known_token(guarded: Guarded, secret: str | None, asked: Asked) -> None:
     """Everything that tells or changes something is UNAUTHENTICATED / 401."""
-    response = guarded.stack.rest.request(verb, path, headers=guarded.headers(secret))
-    assert (guarded.call(method, message, secret), response.status_code) == UNAUTHENTICATED
+    response = guarded.stack.rest.request(asked.verb, asked.path, headers=guarded.headers(secret))
+    assert (guarded.call(asked.method, asked.message, secret), response.status_code) == UNAUTHENTICATED
     assert response.json()["error"].startswith("authorization: ")
     assert response.headers["WWW-Authenticate"] == "Bearer"
 
@@ -150,26 +152,20 @@ def test_health_is_open(guarded: Guarded) -> None:
         ("ModelReady", pb.ModelReadyRequest(name=MODEL)),
     ):
         assert guarded.call(method, message, None) is grpc.StatusCode.OK
-    reply = health_pb2_grpc.HealthStub(guarded.stack.channel).Check(
-        health_pb2.HealthCheckRequest(), timeout=5
-    )
-    assert reply.status == health_pb2.HealthCheckResponse.SERVING
+    assert guarded.stack.health("") == health_pb2.HealthCheckResponse.SERVING
 
 
 def test_the_command_line_takes_a_token(guarded: Guarded, demo: Demo) -> None:
     """By ATTNSERVE_TOKEN or --token; without one it says what the gateway said."""
     url = f"grpc://{guarded.stack.addresses['grpc']}"
     image = min(demo.samples.iterdir())
-    command = [ATTNSERVE, "classify", image, "--url", url, "--json"]
     secret = guarded.secrets["infer"]
-    for more, variables in ((["--token", secret], {}), ([], {"ATTNSERVE_TOKEN": secret})):
-        done = subprocess.run(
-            [*command, *more], capture_output=True, timeout=30, check=False, env=environment(**variables)
-        )
-        assert done.returncode == 0
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=environment())
-    assert done.returncode == 1
-    assert "UNAUTHENTICATED: authorization" in done.stderr
+    command = ("classify", image, "--url", url, "--json")
+    assert attnserve(*command, "--token", secret).returncode == 0
+    assert attnserve(*command, ATTNSERVE_TOKEN=secret).returncode == 0
+    refused = attnserve(*command)
+    assert refused.returncode == 1
+    assert "UNAUTHENTICATED: authorization" in refused.stderr
 
 
 def test_open_to_all_only_by_name(start_stack: StartStack) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,19 @@ from typing import Any
 import pytest
 
 from tests.e2e.demo import Demo
-from tests.e2e.processes import environment
+from tests.e2e.processes import run
 from tests.e2e.stacks import Stack
 
 PROGRAM = Path(__file__).with_name("triton_calls.py")
 EXTENSIONS = {
-    "classification", "model_repository", "model_configuration", "statistics", "binary_tensor_data",
-    "parameters", "schedule_policy",
-}  # fmt: skip
+    "classification",
+    "model_repository",
+    "model_configuration",
+    "statistics",
+    "binary_tensor_data",
+    "parameters",
+    "schedule_policy",
+}
 # Another one for each protocol, since it is unloaded for a while.
 MODELS = {"grpc": "digits_eca", "http": "digits_sk"}
 
@@ -33,10 +37,8 @@ def protocol(request: pytest.FixtureRequest) -> str:
 def calls(stack: Stack, demo: Demo, protocol: str) -> dict[str, Any]:
     """What every call of triton_calls.py came back with."""
     address = stack.addresses[protocol].removeprefix("http://")
-    command = [sys.executable, PROGRAM, protocol, address, demo.samples, MODELS[protocol]]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=100, check=False, env=environment(PYTHONPATH="")
-    )
+    arguments = (protocol, address, demo.samples, MODELS[protocol])
+    done = run(sys.executable, PROGRAM, *arguments, timeout_s=100, variables={"PYTHONPATH": ""})
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -79,8 +81,10 @@ def test_metadata(calls: dict[str, Any], protocol: str) -> None:
     server, model = calls["metadata"]
     assert (server["name"], set(server["extensions"])) == ("attnserve", EXTENSIONS)
     assert (model["name"], model["versions"], model["platform"]) == (
-        MODELS[protocol], ["1"], "pytorch_torchscript",
-    )  # fmt: skip
+        MODELS[protocol],
+        ["1"],
+        "pytorch_torchscript",
+    )
     shapes = {
         tensor["name"]: [int(size) for size in tensor["shape"]]
         for tensor in model["inputs"] + model["outputs"]
@@ -91,7 +95,7 @@ def test_metadata(calls: dict[str, Any], protocol: str) -> None:
 
 
 def test_config(calls: dict[str, Any], protocol: str) -> None:
-    """What perf_analyzer needs: batch size, inputs by the names of the metadata without the batch dimension."""
+    """What perf_analyzer needs: batch size, and the metadata's inputs without their batch dimension."""
     config = calls["config"]["config"] if protocol == "grpc" else calls["config"]
     assert (config["name"], config["max_batch_size"]) == (MODELS[protocol], 16)
     inputs = {tensor["name"]: tensor for tensor in config["input"]}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
+import grpc
 import pytest
 import yaml
 
@@ -14,10 +14,8 @@ from serve.pb import open_inference_pb2_grpc as pb_grpc
 from tests.e2e.demo import Demo
 from tests.e2e.oip import WAYS, ask
 from tests.e2e.processes import wait_until
-from tests.e2e.stacks import Stack, started, series_name
+from tests.e2e.stacks import Stack, series_name, started
 from tests.e2e.stock import StockTorchServe, stock_torchserve
-
-import grpc
 
 MODEL = "digits_se"
 
@@ -62,7 +60,7 @@ def classify(pair: Stack, demo: Demo, requests: int) -> list[bool]:
         return list(pool.map(right, range(requests)))
 
 
-def test_cards_are_learned_from_the_engines(pair: Stack, demo: Demo) -> None:
+def test_cards_are_learned_from_the_engines(pair: Stack) -> None:
     """No archive is near the gateway: labels, shapes and digest come by `describe`."""
     wait_until(lambda: len(pair.events("model ready")) == 2, 30, "both engines describe the model")
     metadata = pair.rest.get(f"/v2/models/{MODEL}").json()
@@ -74,7 +72,7 @@ def test_cards_are_learned_from_the_engines(pair: Stack, demo: Demo) -> None:
 def test_both_engines_work(
     pair: Stack, demo: Demo, torchserve: StockTorchServe, second: StockTorchServe
 ) -> None:
-    """Concurrent requests are spread over both, under their addresses in the metrics, and answered rightly."""
+    """Concurrent requests are spread over both, which the metrics name by their addresses."""
     wait_until(lambda: len(pair.events("model ready")) == 2, 30, "both engines describe the model")
     right = classify(pair, demo, 120)
     assert sum(right) >= 0.95 * len(right)

@@ -154,10 +154,20 @@ def main() -> None:
     protocol, address, samples, model = sys.argv[1:]
     calls = Calls(protocol, address, Path(samples), model)
     steps: tuple[Callable[[], Any], ...] = (
-        calls.health, calls.images, calls.pixels, calls.zeros, calls.request_id, calls.classification,
-        calls.compressed, calls.metadata, calls.config, calls.statistics, calls.repository, calls.error,
+        calls.health,
+        calls.images,
+        calls.pixels,
+        calls.zeros,
+        calls.request_id,
+        calls.classification,
+        calls.compressed,
+        calls.metadata,
+        calls.config,
+        calls.statistics,
+        calls.repository,
+        calls.error,
         calls.stream,
-    )  # fmt: skip
+    )
     print(json.dumps({step.__name__: step() for step in steps}))  # noqa: T201  this is the program's output
     calls.client.close()
 
