@@ -67,6 +67,7 @@ class Classifier:
             device=str(placement.device),
             handler=HANDLER_VERSION,
         )
+        _silence_lines_per_request()
         _log.info("%s version %s is ready on %s", signature.name, signature.version, placement.device)
 
     def handle(self, data: Sequence[Mapping[str, object]], ctx: Context) -> list[bytes]:
@@ -115,6 +116,16 @@ class Classifier:
                 os._exit(1)
             # The text must not name CUDA: TorchServe would take that for exhausted memory.
             raise RuntimeError("the forward pass failed; see the worker's log") from error
+
+
+def _silence_lines_per_request() -> None:
+    """Raise the root logger's level, through which TorchServe's worker writes a line for every request.
+
+    What counts keeps its level: our own lines, and the metrics, which TorchServe reads from the log.
+    """
+    logging.getLogger().setLevel(logging.WARNING)
+    for name in (__package__ or __name__, "ts.metrics.caching_metric"):
+        logging.getLogger(name).setLevel(logging.INFO)
 
 
 def _placement(ctx: Context, signature: Signature) -> Placement:

@@ -113,8 +113,8 @@ def show(console: Console, rows: Sequence[Row]) -> None:
 def print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A drawn table on a terminal; elsewhere lines with tabs between the cells, which programs can cut."""
     if not console.is_terminal:
-        for row in (columns, *rows):
-            console.out("\t".join(row), highlight=False)
+        # Past the console, which would make spaces of the tabs.
+        console.file.writelines("\t".join(row) + "\n" for row in (columns, *rows))
         return
     table = Table(*columns)
     for row in rows:

@@ -51,6 +51,7 @@ class LocalFleet:
         """Nothing runs before `start`."""
         given = config.torchserve
         metrics.start_engine(LOCAL)
+        self._restarts = metrics.engine_restarts.labels(LOCAL)
         self._supervisor = Supervisor(
             config.run_dir,
             Launch(
@@ -59,7 +60,7 @@ class LocalFleet:
                 start_timeout_s=given.start_timeout_s,
             ),
             on_started=self._load,
-            on_restart=metrics.engine_restarts.labels(LOCAL).inc,
+            on_restart=self._lost,
         )
         options = ChannelOptions(max_message_bytes=given.max_message_bytes)
         where = self._supervisor
@@ -98,6 +99,10 @@ class LocalFleet:
 
     async def _load(self) -> None:
         await self._loader.load_all(self._supervisor.store)
+
+    def _lost(self) -> None:
+        self._restarts.inc()
+        self._loader.lose_all("TorchServe has ended and is started again")
 
 
 class RemoteFleet:

@@ -39,6 +39,7 @@ DESCRIBE_TIMEOUT_S = 5.0
 # TorchServe loads one model in one process: importing torch is most of it, and two keep two cores busy.
 LOADS_AT_ONCE = 2
 UNLOAD_POLL_S = 0.02
+BY_ROLLOUT = "engines that run elsewhere change models by rollout, not by this call"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +82,10 @@ async def canary(engine: Engine, card: ModelCard) -> None:
     reply = await engine.predict(card.ref, batch, CANARY_TIMEOUT_S)
     rows = reply.outputs["probabilities"]
     if reply.status != (0,) or rows.shape != (1, card.classes) or not np.isfinite(rows).all():
-        message = (
-            f"model {card.ref}: the canary prediction failed: {reply.messages.get(0, f'shape {rows.shape}')}"
+        why = reply.messages.get(0, f"shape {rows.shape}")
+        raise EngineError(
+            f"{card.ref}: the canary prediction failed: {why}", reason="garbled", retryable=False
         )
-        raise EngineError(message, reason="garbled", retryable=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,19 +115,26 @@ class LocalLoader:
         self._wanted: set[str] = set(options.models)
         self._target: Path | None = None
         self._room = asyncio.Semaphore(LOADS_AT_ONCE)
+        # Two loads of one model at once would find it half there.
+        self._changes = asyncio.Lock()
 
     async def load_all(self, target: Path) -> None:
-        """Load every wanted model into a TorchServe that has just started and is empty.
+        """Load every wanted model into a TorchServe that has just started and has `target` for its store.
 
         One that cannot be loaded is shown as unavailable with the reason; the others are served.
-
-        Args:
-            target: TorchServe's own store.
         """
-        self._target = target
+        async with self._changes:
+            self._target = target
+            await self._load_wanted()
+
+    def lose_all(self, reason: str) -> None:
+        """Say that nothing can be answered until `load_all` is through again: TorchServe is gone."""
+        self._target = None
         for entry in self._house.repository.entries():
             if entry.state is ModelState.READY:
-                self._house.dismiss(entry.ref, self._engine, ModelState.LOADING, "TorchServe was restarted")
+                self._house.dismiss(entry.ref, self._engine, ModelState.LOADING, reason)
+
+    async def _load_wanted(self) -> None:
         files = _files(self._options.source)
         if not files:
             store = str(self._options.source)
@@ -148,16 +156,9 @@ class LocalLoader:
         paths = _files(self._options.source).get(name, [])
         if not paths:
             raise NotFoundError(f"model {name!r} is not in the model store")
-        for path in paths:
-            archive = await self._open(path)
-            entry = self._house.repository.get(archive.card.ref)
-            if entry is None or entry.state is not ModelState.READY:
-                await self._load(archive)
-            elif entry.card and entry.card.contents_sha256 != archive.card.contents_sha256:
-                raise ConflictError(
-                    f"model {archive.card.ref.name!r} version {archive.card.ref.version} is already served "
-                    "with other contents: give the new archive a higher version"
-                )
+        async with self._changes:
+            for path in paths:
+                await self._load_new(await self._open(path))
         self._house.repository.pinned.add(name)
         if self._wanted:
             self._wanted.add(name)
@@ -171,9 +172,10 @@ class LocalLoader:
         self._house.repository.find(name)
         self._wanted.discard(name)
         self._house.repository.pinned.discard(name)
-        for entry in self._house.repository.entries(name):
-            if entry.state is ModelState.READY:
-                await self._unload(entry.ref)
+        async with self._changes:
+            for entry in self._house.repository.entries(name):
+                if entry.state is ModelState.READY:
+                    await self._unload(entry.ref)
 
     async def _unload(self, ref: ModelRef) -> None:
         self._house.repository.put(Entry(ref=ref, state=ModelState.UNLOADING))
@@ -192,6 +194,14 @@ class LocalLoader:
             await self._load(await self._open(path))
         except ServeError as error:
             log.error("model not loaded", archive=path.name, error=error.message)  # noqa: TRY400  an expected end
+
+    async def _load_new(self, archive: Archive) -> None:
+        entry = self._house.repository.get(archive.card.ref)
+        if entry is None or not entry.ready:
+            await self._load(archive)
+        elif entry.known_card().contents_sha256 != archive.card.contents_sha256:
+            message = f"model {archive.card.ref} is already served with other contents"
+            raise ConflictError(f"{message}: give the new archive a higher version")
 
     async def _load(self, archive: Archive) -> None:
         if self._target is None:
@@ -282,13 +292,8 @@ class RemoteOnly:
 
     async def load(self, name: str) -> None:
         """Refuse."""
-        raise _by_rollout(name)
+        raise UnsupportedError(f"model {name!r}: {BY_ROLLOUT}")
 
     async def unload(self, name: str) -> None:
         """Refuse."""
-        raise _by_rollout(name)
-
-
-def _by_rollout(name: str) -> ServeError:
-    message = f"model {name!r}: engines that run elsewhere change models by rollout, not by this call"
-    return UnsupportedError(message)
+        raise UnsupportedError(f"model {name!r}: {BY_ROLLOUT}")

@@ -51,7 +51,8 @@ class Supervisor:
             launch: How to start TorchServe.
             on_started: Awaited after every start, the first one included: TorchServe is empty then, so
                 models are registered here. An error ends the first start; later ones are only logged.
-            on_restart: Called for every restart, to count it.
+            on_restart: Called before every restart, and before the pause that comes first: TorchServe has
+                just ended.
         """
         self._run_dir = run_dir
         self._launch = launch or Launch()
@@ -162,9 +163,9 @@ class Supervisor:
         failures = 0
         while True:
             failures = await self._wait_for_end(failures)
-            await asyncio.sleep(pause_before(failures))
             if self._on_restart is not None:
                 self._on_restart()
+            await asyncio.sleep(pause_before(failures))
             try:
                 await self._restart()
             except ServeError as error:

@@ -28,8 +28,11 @@ def demo() -> Demo:
 
 @pytest.fixture(scope="session")
 def stack(demo: Demo) -> Iterator[Stack]:
-    """A ready gateway with the demo's four models; ends by SIGTERM, and must leave nothing behind."""
-    with started({"ATTNSERVE_MODEL_STORE": str(demo.archives)}) as running:
+    """A ready gateway with the demo's four models, as `make serve` starts it: with a tour of the samples.
+
+    It ends by SIGTERM, and must leave nothing behind.
+    """
+    with started({"ATTNSERVE_MODEL_STORE": str(demo.archives)}, "--tour", str(demo.samples)) as running:
         running.wait_ready()
         yield running
         assert running.end() == 0

@@ -55,6 +55,11 @@ def _mark_of(process: psutil.Process) -> str | None:
         return None
 
 
+def workers(mark: str) -> list[psutil.Process]:
+    """Those of them that are TorchServe's workers."""
+    return [one for one in marked(mark) if any("model_service_worker" in word for word in one.cmdline())]
+
+
 def wait_until(holds: Callable[[], bool], seconds: float, what: str) -> None:
     """Wait until a condition holds; `what` is said when it does not."""
     end = time.monotonic() + seconds

@@ -24,7 +24,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.e2e.processes import ATTNSERVE, MARK, POLL_S, environment, marked
+from tests.e2e.processes import ATTNSERVE, MARK, POLL_S, environment, marked, workers
 
 START_TIMEOUT_S = 90.0
 DRAIN_TIMEOUT_S = 8.0
@@ -116,11 +116,7 @@ class Stack:
 
     def workers(self) -> list[psutil.Process]:
         """TorchServe's worker processes."""
-        return [
-            process
-            for process in marked(self.mark)
-            if "model_service_worker.py" in " ".join(process.cmdline())
-        ]
+        return workers(self.mark)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to end and wait for as long as it may take; gives the exit status."""

@@ -19,7 +19,7 @@ import httpx
 import psutil
 
 from serve.java import find_java
-from tests.e2e.processes import MARK, environment, free_ports, marked, wait_until
+from tests.e2e.processes import MARK, environment, free_ports, marked, wait_until, workers
 
 START_TIMEOUT_S = 90.0
 
@@ -46,6 +46,7 @@ class StockTorchServe:
     management: str
     target: str
     log: Path
+    mark: str
 
     def is_ready(self, models: tuple[str, ...]) -> bool:
         """Whether a worker of each model has loaded it; TorchServe's /ping says yes before that."""
@@ -58,6 +59,10 @@ class StockTorchServe:
         """End Java at once; its workers end with it, since their connection breaks."""
         psutil.Process(self.process.pid).kill()
         self.process.wait(10)
+
+    def workers(self) -> list[psutil.Process]:
+        """Its worker processes."""
+        return workers(self.mark)
 
     def _has_worker(self, model: str) -> bool:
         response = httpx.get(f"{self.management}/models/{model}", timeout=10, trust_env=False)
@@ -87,6 +92,7 @@ def stock_torchserve(store: Path, *models: str) -> Iterator[StockTorchServe]:
         management=f"http://127.0.0.1:{ports['management']}",
         target=f"127.0.0.1:{ports['inference_grpc']}",
         log=log,
+        mark=mark,
     )
     try:
         wait_until(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -19,43 +19,29 @@ LENGTH = "Inference-Header-Content-Length"
 LIMIT = 64 << 20
 
 
-def message(**fields: object) -> pb.ModelInferRequest:
-    """A gRPC request to MODEL with one input `image`, shape [1] unless named."""
-    shape = fields.pop("shape", [1])
-    made = pb.ModelInferRequest(model_name=MODEL, **fields)  # type: ignore[arg-type]
-    made.inputs.add(name="image", datatype="BYTES", shape=shape)  # type: ignore[arg-type]
+def message(
+    raw: Sequence[bytes] = (), typed: pb.InferTensorContents | None = None, size: int = 1
+) -> pb.ModelInferRequest:
+    """A gRPC request to MODEL with one input `image` of shape [size]."""
+    made = pb.ModelInferRequest(model_name=MODEL, raw_input_contents=raw)
+    made.inputs.add(name="image", datatype="BYTES", shape=[size], contents=typed)
     return made
 
 
-def with_contents(made: pb.ModelInferRequest, **contents: object) -> pb.ModelInferRequest:
-    """The same request with typed contents."""
-    made.inputs[0].contents.MergeFrom(pb.InferTensorContents(**contents))  # type: ignore[arg-type]
-    return made
+ELEMENT = pb.InferTensorContents(bytes_contents=[b"a"])
 
 
 GRPC_CASES: Mapping[str, tuple[pb.ModelInferRequest, tuple[str, ...]]] = {
-    "raw too short": (message(raw_input_contents=[b"\x05\0\0\0abc"]), ("input 'image'",)),
-    "raw with more behind": (message(raw_input_contents=[b"\x01\0\0\0a!"]), ("input 'image'",)),
-    "raw for other inputs": (
-        message(raw_input_contents=[b"", b""]),
-        ("raw_input_contents", "2 entries", "1 inputs"),
-    ),
-    "raw and typed": (
-        with_contents(message(raw_input_contents=[b"\x01\0\0\0a"]), bytes_contents=[b"a"]),
-        ("input 'image'", "contents", "raw_input_contents"),
-    ),
+    "raw too short": (message(raw=[b"\x05\0\0\0abc"]), ("input 'image'",)),
+    "raw with more behind": (message(raw=[b"\x01\0\0\0a!"]), ("input 'image'",)),
+    "raw for other inputs": (message(raw=[b"", b""]), ("raw_input_contents", "2 entries", "1 inputs")),
+    "raw and typed": (message(raw=[b"\x01\0\0\0a"], typed=ELEMENT), ("'image'", "raw_input_contents")),
     "the wrong typed field": (
-        with_contents(message(), fp32_contents=[1.0]),
+        message(typed=pb.InferTensorContents(fp32_contents=[1.0])),
         ("fp32_contents", "bytes_contents"),
     ),
-    "fewer elements than the shape": (
-        with_contents(message(shape=[3]), bytes_contents=[b"a"]),
-        ("input 'image'", "1 elements", "[3]"),
-    ),
-    "a negative size": (
-        with_contents(message(shape=[-1]), bytes_contents=[b"a"]),
-        ("input 'image'", "[-1]", "negative"),
-    ),
+    "fewer elements than the shape": (message(typed=ELEMENT, size=3), ("'image'", "1 elements", "[3]")),
+    "a negative size": (message(typed=ELEMENT, size=-1), ("'image'", "[-1]", "negative")),
 }
 
 
@@ -167,7 +153,7 @@ def test_bad_bodies(stack: Stack, body: Body) -> None:
 def test_a_message_over_the_limit(stack: Stack) -> None:
     """Over gRPC it is refused as over REST."""
     with pytest.raises(RefusedError) as refused:
-        call_grpc(stack, message(raw_input_contents=[bytes(LIMIT + 1)]))
+        call_grpc(stack, message(raw=[bytes(LIMIT + 1)]))
     assert refused.value.status == "RESOURCE_EXHAUSTED"
 
 

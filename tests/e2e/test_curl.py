@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 
+import pytest
+
 from tests.e2e.demo import Demo
 from tests.e2e.stacks import Stack
+
+pytestmark = pytest.mark.needs_program("curl", how="apt install curl")
 
 BARE = ("-H", "Inference-Header-Content-Length: 0")
 

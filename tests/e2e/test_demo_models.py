@@ -42,6 +42,7 @@ def test_digits_are_right_as_bare_bodies(stack: Stack, demo: Demo, model: str) -
     assert demo.share_right(answers) >= ENOUGH
 
 
+@pytest.mark.needs_program("curl", how="apt install curl")
 @pytest.mark.parametrize("model", MODELS)
 def test_digits_are_right_at_torchserves_own_port(stack: Stack, demo: Demo, model: str) -> None:
     """`curl -T` with the token that the gateway wrote down gets JSON; without the token it gets nothing."""

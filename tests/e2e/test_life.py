@@ -8,16 +8,19 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+import yaml
 from grpc_health.v1 import health_pb2
 
 from tests.e2e.demo import Demo
 from tests.e2e.oip import WAYS, RefusedError, ask
 from tests.e2e.processes import marked, wait_until
 from tests.e2e.stacks import DRAIN_TIMEOUT_S, Stack, StartStack, series_name, started
+from tests.e2e.stock import StockTorchServe
 
 MODEL = "digits_se"
 RESTARTS = series_name("attnserve_engine_restarts_total", engine="local")
@@ -46,9 +49,8 @@ def classify(stack: Stack, demo: Demo, number: int) -> Ended:
 
 
 @contextmanager
-def held(stack: Stack) -> Iterator[None]:
-    """Stop the worker, so that what is sent stays in flight until this ends."""
-    workers = stack.workers()
+def held(workers: list[psutil.Process]) -> Iterator[None]:
+    """Stop workers, so that what is sent stays in flight until this ends."""
     for worker in workers:
         worker.suspend()
     try:
@@ -76,7 +78,7 @@ def test_a_drain_answers_what_is_in_flight(
     """Not ready and no new requests at once; every request is answered; exit 0 in time, and nothing left."""
     stack = start_stack()
     assert [stack.health(name) for name in ("", MODEL, "gateway")] == [SERVING] * 3
-    with held(stack), in_flight(stack, demo, 24) as futures:
+    with held(stack.workers()), in_flight(stack, demo, 24) as futures:
         began = time.monotonic()
         stack.process.send_signal(number)
         wait_until(lambda: not stack.is_ready(), 3, "not ready")
@@ -98,7 +100,7 @@ def test_a_drain_answers_what_is_in_flight(
 def test_what_is_left_at_the_drain_timeout_is_unavailable(start_stack: StartStack, demo: Demo) -> None:
     """A worker that never answers does not hold up the end: its callers hear UNAVAILABLE / 503."""
     stack = start_stack(drain_timeout_s=4)
-    with held(stack), in_flight(stack, demo, 24) as futures:
+    with held(stack.workers()), in_flight(stack, demo, 24) as futures:
         began = time.monotonic()
         stack.process.send_signal(signal.SIGTERM)
         ended = [future.result(DRAIN_TIMEOUT_S) for future in futures]
@@ -120,6 +122,22 @@ def test_a_killed_gateway_leaves_no_process(start_stack: StartStack) -> None:
     wait_until(lambda: not left.exists(), 20, "swept")
     assert after.end() == 0
     assert list(stack.temporary.iterdir()) == []
+
+
+def test_a_second_signal_ends_at_once(
+    start_stack: StartStack, demo: Demo, torchserve: StockTorchServe, tmp_path: Path
+) -> None:
+    """Whoever presses Ctrl-C twice does not wait for the drain."""
+    config = tmp_path / "gateway.yaml"
+    config.write_text(yaml.safe_dump({"engines": [{"address": torchserve.target, "models": [MODEL]}]}))
+    stack = start_stack("--config", str(config), models="[]")
+    with held(torchserve.workers()), in_flight(stack, demo, 4) as futures:
+        stack.process.send_signal(signal.SIGINT)
+        wait_until(lambda: not stack.is_ready(), 3, "draining")
+        stack.process.send_signal(signal.SIGINT)
+        assert stack.process.wait(2) == -signal.SIGINT
+        assert "OK" not in {future.result(5).status for future in futures}
+    assert marked(stack.mark) == []
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +198,7 @@ def test_a_killed_torchserve_comes_back(resilient: Stack, demo: Demo) -> None:
     java = resilient.java()
     with load(resilient, demo) as ended:
         java.kill()
-        wait_until(lambda: not resilient.is_ready(), 10, "not ready")
+        wait_until(lambda: not resilient.is_ready(), 1.5, "not ready, long before Java is back")
         wait_until(resilient.is_ready, 60, "ready again")
         so_far = len(ended)
         wait_until(lambda: len(ended) >= so_far + 100, 30, "requests are answered again")

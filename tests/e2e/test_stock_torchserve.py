@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.e2e.demo import Demo
 from tests.e2e.processes import run
@@ -18,6 +19,7 @@ def put(url: str, content: bytes) -> httpx.Response:
     return httpx.put(url, content=content, timeout=30, trust_env=False)
 
 
+@pytest.mark.needs_program("curl", how="apt install curl")
 def test_curl_gets_the_right_digits(torchserve: StockTorchServe, demo: Demo) -> None:
     """`curl -T image.png …/predictions/digits_se` prints JSON with label and best classes."""
     answers = []
@@ -31,6 +33,7 @@ def test_curl_gets_the_right_digits(torchserve: StockTorchServe, demo: Demo) -> 
     assert demo.share_right(answers) >= 0.95
 
 
+@pytest.mark.needs_program("curl", how="apt install curl")
 def test_a_bad_image_is_the_callers_fault(torchserve: StockTorchServe, demo: Demo, tmp_path: Path) -> None:
     """It gets 400 and the reason in JSON; the next image is answered."""
     bad = tmp_path / "bad.png"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -236,3 +237,12 @@ def test_the_handler_module_defines_one_class() -> None:
     module = __import__("handlers.classify", fromlist=["classify"])
     own = [value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__]
     assert [value for value in own if isinstance(value, type)] == [Classifier]
+
+
+def test_lines_per_request_are_silenced_and_what_counts_is_not(archive: Archive) -> None:
+    """The root logger, which writes a line for each request, is quiet; ours and the metrics are not."""
+    logging.getLogger().setLevel(logging.INFO)
+    archive.load()
+    assert not logging.getLogger("ts.protocol.otf_message_handler").isEnabledFor(logging.INFO)
+    assert logging.getLogger("ts.metrics.caching_metric").isEnabledFor(logging.INFO)
+    assert logging.getLogger("handlers.classify").isEnabledFor(logging.INFO)

@@ -1,0 +1,43 @@
+"""The tour of `make serve`: what it shows is true, and what it offers to paste works."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import product
+
+import pytest
+
+from tests.e2e.demo import MODELS, Demo
+from tests.e2e.processes import ATTNSERVE, attnserve, run, wait_until
+from tests.e2e.stacks import Stack
+
+
+@pytest.mark.needs_program("curl", how="apt install curl")
+def test_tour(stack: Stack, demo: Demo) -> None:
+    """Real images through the model over both protocols, and five commands that do what they say."""
+    wait_until(lambda: "Ctrl-C ends everything." in stack.log(), 30, "the tour is over")
+    count = len(demo.images)
+    for model, protocol in product(MODELS, ("gRPC", "REST")):
+        (right,) = re.findall(rf"{model}\W+{protocol}\W+(\d+) of {count}\W+[0-9.]+ ms", stack.log())
+        assert int(right) >= 0.95 * count
+    assert all(address in stack.log() for address in stack.addresses.values())
+
+    _, _, offered = stack.log().partition("Try:\n")
+    commands = [line.strip() for line in offered.splitlines() if line.startswith("  ")]
+    path = {"PATH": f"{ATTNSERVE.parent}:/usr/bin:/bin"}
+    printed = [run("bash", "-ec", command, variables=path).stdout for command in commands]
+    bare, classified, metadata, metrics, own = printed
+    assert json.loads(bare)["outputs"][1]["data"] == [demo.labels[0]]
+    assert all(file.name in classified for file in demo.samples.iterdir())
+    assert json.loads(metadata)["name"] == MODELS[-1]
+    assert f'model="{MODELS[-1]}"' in metrics
+    assert json.loads(own)["label"] == demo.labels[0]
+
+
+def test_a_tour_without_images(demo: Demo) -> None:
+    """Exit code 2 before anything is started."""
+    for folder in (demo.samples / "nowhere", demo.archives):
+        done = attnserve("serve", "--tour", folder)
+        assert done.returncode == 2
+        assert str(folder) in done.stderr
