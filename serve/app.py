@@ -53,8 +53,8 @@ DOORS_GRACE_S = 0.5
 ENDING_S = 1.0
 
 
-class PortError(Exception):
-    """A port cannot be bound; the message names it and says what to do."""
+class SetupError(Exception):
+    """A port or the run folder cannot be used; the message names it and says what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ class Gateway:
         """Bind the ports, open the doors, start the engines and load the models.
 
         Raises:
-            PortError: A port is busy; nothing else has been started.
+            SetupError: A port is busy, or the run folder cannot be written; no engine has been started.
             ServeError: TorchServe cannot be started.
         """
         rest_socket, metrics_port, grpc_port = self._bind()
@@ -133,13 +133,13 @@ class Gateway:
         rest_socket = _listen(config.host, config.http_port)
         self._exit.callback(rest_socket.close)
         try:
-            grpc_port = self.grpc.listen(f"{config.host}:{config.grpc_port}")
+            grpc_port = self.grpc.listen(f"{_bracketed(config.host)}:{config.grpc_port}")
         except RuntimeError:
-            raise PortError(_busy("grpc_port", config.host, config.grpc_port)) from None
+            raise SetupError(_busy("grpc_port", config.host, config.grpc_port)) from None
         try:
             server, thread = start_http_server(config.metrics_port, config.host, self.registry)
         except OSError:
-            raise PortError(_busy("metrics_port", config.host, config.metrics_port)) from None
+            raise SetupError(_busy("metrics_port", config.host, config.metrics_port)) from None
         self._exit.callback(_end_metrics, server, thread)
         return rest_socket, server.server_port, grpc_port
 
@@ -156,10 +156,12 @@ class Gateway:
 
     def _publish_addresses(self) -> None:
         """For scripts that let the ports be picked."""
-        folder = self.config.run_dir
-        folder.mkdir(parents=True, exist_ok=True)
-        file = folder / "addresses.json"
-        file.write_text(json.dumps(asdict(self.addresses)) + "\n", encoding="utf-8")
+        file = self.config.run_dir / "addresses.json"
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(asdict(self.addresses)) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise SetupError(f"run_dir: {file.parent} cannot be written: {error.strerror}") from None
         self._exit.callback(file.unlink, missing_ok=True)
 
 
@@ -172,7 +174,7 @@ def _listen(host: str, port: int) -> socket.socket:
         sock.listen(1024)
     except OSError:
         sock.close()
-        raise PortError(_busy("http_port", host, port)) from None
+        raise SetupError(_busy("http_port", host, port)) from None
     return sock
 
 
@@ -190,7 +192,11 @@ def _end_metrics(server: WSGIServer, thread: threading.Thread) -> None:
 
 def _shown(host: str) -> str:
     """The address to paste: every interface is reached through loopback, too."""
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104  compared
+    return _bracketed({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host))  # noqa: S104  compared, not bound
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _uvicorn_config(app: FastAPI) -> uvicorn.Config:

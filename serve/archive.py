@@ -33,6 +33,8 @@ MAX_TEXT_BYTES = 16 * 1024**2
 
 _SUMS_LINE = re.compile(r"([0-9a-f]{64}) [ *]([^/\0]+)")
 _CHUNK_BYTES = 1024**2
+# Messages reach callers who load models from afar: they name files, never folders of this machine.
+_MEND = f"Build it again, or, if you trust it, list it: sha256sum *.mar > {SUMS}"
 # What zipfile and json raise for bytes that are no zip or no JSON.
 _UNREADABLE = (
     zipfile.BadZipFile,
@@ -70,17 +72,6 @@ class Archive:
         return self.path.name
 
 
-def verify_store(folder: Path) -> tuple[Archive, ...]:
-    """Open every archive of a folder, in the order of their names.
-
-    Raises:
-        ArchiveError: One of them is not listed in SHA256SUMS, differs from its digest, or cannot be read.
-    """
-    paths = sorted(folder.glob("*.mar"))
-    sums = read_sums(folder) if paths else {}
-    return tuple(open_archive(path, sums) for path in paths)
-
-
 def read_sums(folder: Path) -> Mapping[str, str]:
     """The digests that the folder's SHA256SUMS lists, by file name.
 
@@ -91,14 +82,14 @@ def read_sums(folder: Path) -> Mapping[str, str]:
     try:
         lines = path.read_text().splitlines()
     except FileNotFoundError:
-        raise ArchiveError(f"{path} is missing; it lists the archives' digests. {_mend(folder)}") from None
+        raise ArchiveError(f"{SUMS} is missing, which lists the archives' digests. {_MEND}") from None
     except (OSError, ValueError) as error:
-        raise ArchiveError(f"{path} cannot be read: {error}") from error
+        raise ArchiveError(f"{SUMS} cannot be read: {type(error).__name__}") from error
     sums = {}
     for number, line in enumerate(lines, 1):
         found = _SUMS_LINE.fullmatch(line)
         if found is None:
-            raise ArchiveError(f"{path}, line {number}: must be a sha256, two spaces and a file name")
+            raise ArchiveError(f"{SUMS}, line {number}: must be a sha256, two spaces and a file name")
         sums[found.group(2)] = found.group(1)
     return sums
 
@@ -115,7 +106,7 @@ def open_archive(path: Path, sums: Mapping[str, str]) -> Archive:
     """
     expected = sums.get(path.name)
     if expected is None:
-        raise ArchiveError(f"{path} is not listed in {SUMS} beside it. {_mend(path.parent)}")
+        raise ArchiveError(f"{path.name} is not listed in {SUMS} beside it. {_MEND}")
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -125,9 +116,9 @@ def open_archive(path: Path, sums: Mapping[str, str]) -> Archive:
     except ArchiveError:
         raise
     except CardError as error:
-        raise ArchiveError(f"{path}: {error.message}") from error
+        raise ArchiveError(f"{path.name}: {error.message}") from error
     except _UNREADABLE as error:
-        raise ArchiveError(f"{path} cannot be read as a model archive: {error}") from error
+        raise ArchiveError(f"{path.name} cannot be read as a model archive: {_public(error)}") from error
     return Archive(path=path, sha256=found, card=card)
 
 
@@ -148,7 +139,9 @@ def copy_verified(archive: Archive, target_folder: Path) -> str:
         _check_digest(archive.path, archive.sha256, found)
         os.replace(unfinished, target_folder / name)  # noqa: PTH105 - says that it replaces
     except OSError as error:
-        raise ArchiveError(f"{archive.path} cannot be copied to {target_folder}: {error}") from error
+        raise ArchiveError(
+            f"{archive.file_name} cannot be copied into TorchServe's store: {_public(error)}"
+        ) from error
     finally:
         unfinished.unlink(missing_ok=True)
     return name
@@ -165,15 +158,16 @@ def ref_of_store_name(file_name: str) -> ModelRef:
     return ModelRef(name=name, version=version)
 
 
-def _mend(folder: Path) -> str:
-    return f"Build it again, or, if you trust it: `cd {folder} && sha256sum *.mar > {SUMS}`"
+def _public(error: Exception) -> str:
+    """What went wrong, without the paths that the system's own errors name."""
+    return error.strerror or type(error).__name__ if isinstance(error, OSError) else str(error)
 
 
 def _check_digest(path: Path, expected: str, found: str) -> None:
     if found != expected:
         raise ArchiveError(
-            f"{path} is not the archive that was listed: {SUMS} says sha256 {expected}, "
-            f"the file has {found}. {_mend(path.parent)}"
+            f"{path.name} is not the archive that was listed: {SUMS} says sha256 {expected}, "
+            f"the file has {found}. {_MEND}"
         )
 
 

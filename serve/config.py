@@ -26,6 +26,7 @@ FOREIGN_VARIABLES = frozenset({"ATTNSERVE_REQUIRE_GPU", "ATTNSERVE_TOKEN"})
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+ModelName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 
 
 class ConfigError(ValueError):
@@ -43,8 +44,7 @@ class BatchingConfig(_Section):
         default=16, description="Most images in a batch; each model's own limit holds too."
     )
     max_queue_images: Count = Field(
-        default=1024,
-        description="Most images that may wait for a model, counted apart for its channel gates.",
+        default=1024, description="Most images that may wait for a model, its channel gates counted apart."
     )
     max_queue_delay_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         default=0.0, description="How long an idle worker waits for a batch to fill; 0: not at all."
@@ -58,7 +58,7 @@ class EngineConfig(_Section):
     """A TorchServe that runs elsewhere."""
 
     address: str = Field(min_length=1, description="host:port of its gRPC inference port.")
-    models: tuple[str, ...] = Field(min_length=1, description="Names of the models that it holds.")
+    models: tuple[ModelName, ...] = Field(min_length=1, description="Names of the models that it holds.")
 
 
 class AttemptsConfig(_Section):
@@ -120,7 +120,7 @@ class Config(_Section):
     model_store: Path = Field(
         default=Path("model_store/archives"), description="Folder of the archives and SHA256SUMS."
     )
-    models: tuple[str, ...] = Field(
+    models: tuple[ModelName, ...] = Field(
         default=(), description="Models to load and to be ready for; empty: all in the store."
     )
     engines: tuple[EngineConfig, ...] = Field(

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import uvloop
 from rich.console import Console
 
-from serve.app import Gateway, PortError
+from serve.app import Gateway, SetupError
 from serve.config import Config
 from serve.core.errors import ServeError
 
@@ -87,7 +87,7 @@ def _exit_code(work: asyncio.Task[None], stderr: Console) -> int:
     error = None if work.cancelled() else work.exception()
     if error is None:
         return 0
-    if isinstance(error, PortError | ServeError):
+    if isinstance(error, SetupError | ServeError):
         stderr.print(str(error), markup=False, soft_wrap=True)
-        return WRONG if isinstance(error, PortError) else FAILED
+        return WRONG if isinstance(error, SetupError) else FAILED
     raise error

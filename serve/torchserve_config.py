@@ -28,8 +28,9 @@ DEFAULT_JAVA_OPTIONS = (
 )
 
 # Variables that TorchServe would read behind the configuration's back, or that are no worker's business.
+# ATTNSERVE_REQUIRE_GPU is: the handler refuses to load without a GPU when it is set.
 _WITHHELD = re.compile(
-    r"(?:ATTNSERVE_|TS_).*|LOG_LOCATION|METRICS_LOCATION|SM_TELEMETRY_LOG"
+    r"(?:ATTNSERVE_(?!REQUIRE_GPU\Z)|TS_).*|LOG_LOCATION|METRICS_LOCATION|SM_TELEMETRY_LOG"
     r"|JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS|_JAVA_OPTIONS"
 )
 _CONFIDENTIAL = "(?i).*(TOKEN|SECRET|KEY|PASSWORD|PASSWD|CREDENTIAL).*"

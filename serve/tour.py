@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from serve.app import Addresses, Gateway
-from serve.classify import ready_models
+from serve.classify import print_table, ready_models
 from serve.client import Client, ClientError, Reply, connected
 
 
@@ -97,12 +96,12 @@ async def _leg(model: str, protocol: str, client: Client, samples: Sequence[tupl
 
 
 def _show(console: Console, legs: Sequence[Leg]) -> None:
-    table = Table(
-        "model", "over", "right", "median call", title="Real images through every model, one a call"
-    )
-    for leg in legs:
-        table.add_row(leg.model, leg.protocol, f"{leg.right} of {leg.images}", f"{leg.milliseconds:.1f} ms")
-    console.print(table)
+    console.print("Real images through every model, one a call:")
+    rows = [
+        (leg.model, leg.protocol, f"{leg.right} of {leg.images}", f"{leg.milliseconds:.1f} ms")
+        for leg in legs
+    ]
+    print_table(console, ("model", "over", "right", "median call"), rows)
     for error in dict.fromkeys(error for leg in legs for error in leg.errors):
         console.print(f"failed: {error}", markup=False, soft_wrap=True)
 
@@ -115,7 +114,7 @@ def _commands(addresses: Addresses, route: Route, model: str) -> list[str]:
     lines = [
         "",
         f"REST     {addresses.http}     docs: {addresses.http}/docs",
-        f"gRPC     {addresses.grpc}     (Open Inference Protocol v2: tritonclient and KServe's client work)",
+        f"gRPC     {addresses.grpc}     (Open Inference Protocol v2: tritonclient works unchanged)",
         f"metrics  {addresses.metrics}",
         "",
         "Try:",

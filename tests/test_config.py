@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -298,3 +299,10 @@ def test_a_list_in_a_variable_that_is_no_yaml_is_named() -> None:
     """By the variable, not by a traceback."""
     with pytest.raises(ConfigError, match="variable ATTNSERVE_MODELS: line 1 is not YAML"):
         read_config(None, {"ATTNSERVE_MODELS": "[digits_se"})
+
+
+@pytest.mark.parametrize("name", ["digits_se:1", "Digits", "", "a/b"])
+def test_a_model_is_named_without_its_version(name: str) -> None:
+    """What cannot be a model's name is an error, rather than a model that is never ready."""
+    with pytest.raises(ConfigError, match=r"models\.0"):
+        read_config(None, {"ATTNSERVE_MODELS": json.dumps([name])})

@@ -100,3 +100,10 @@ def test_picked_ports_are_free_and_different() -> None:
     ports = Ports.pick()
     assert len(set(astuple(ports))) == 5
     assert ports.are_free()
+
+
+def test_the_demand_for_a_gpu_reaches_the_worker() -> None:
+    """Of our own variables only this one is the worker's business."""
+    given = {"ATTNSERVE_REQUIRE_GPU": "1", "ATTNSERVE_TOKEN": "secret", "ATTNSERVE_REQUIRE_GPUS": "1"}
+    kept = environment(given, Path("/tmp"))  # noqa: S108  only named
+    assert {name for name in kept if name.startswith("ATTNSERVE_")} == {"ATTNSERVE_REQUIRE_GPU"}

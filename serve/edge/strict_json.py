@@ -12,9 +12,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from serve.core.errors import InvalidRequestError
+from serve.core.errors import InvalidRequestError, TooLargeError
 from serve.core.messages import Parameter
 from serve.edge.tensors import show
+
+# Parsing holds up every other caller and takes many times the text's memory; binary tensor data does not.
+MAX_JSON_BYTES = 8 << 20
 
 _INTEGERS = range(-(2**63), 2**64)
 
@@ -24,7 +27,12 @@ def loads_object(text: bytes) -> dict[str, Any]:
 
     Raises:
         InvalidRequestError: The bytes are not one JSON object in UTF-8, or one repeats a key.
+        TooLargeError: They are more than `MAX_JSON_BYTES`.
     """
+    if len(text) > MAX_JSON_BYTES:
+        raise TooLargeError(
+            f"body: {len(text)} bytes of JSON, at most {MAX_JSON_BYTES} are read; send tensors as binary data"
+        )
     try:
         value = json.loads(text.decode(), parse_constant=_refuse_constant, object_pairs_hook=_without_repeats)
     except UnicodeDecodeError as err:

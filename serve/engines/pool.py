@@ -131,7 +131,7 @@ class EnginePool:
                     return await self._attempt(seat, batch)
                 except EngineError as error:
                     tried.append(seat.engine)
-                    if not error.retryable or not self._may_try_again(seat.ref, tried, deadline):
+                    if not error.retryable or not self._may_try_again(seat.ref, error, tried, deadline):
                         raise
                     self._move(seat, tried)
         finally:
@@ -152,8 +152,11 @@ class EnginePool:
         outcomes.labels(model, name, "ok").inc()
         return reply
 
-    def _may_try_again(self, ref: ModelRef, tried: list[Engine], deadline: float) -> bool:
-        return len(tried) < self._options.attempts and self._clock() < deadline and bool(self.holders(ref))
+    def _may_try_again(self, ref: ModelRef, error: EngineError, tried: list[Engine], deadline: float) -> bool:
+        if len(tried) >= self._options.attempts or self._clock() >= deadline:
+            return False
+        # An engine that hangs will hang again: only another one can help.
+        return any(error.reason != "timeout" or engine not in tried for engine in self.holders(ref))
 
     def _move(self, seat: Seat, tried: list[Engine]) -> None:
         self._metrics.engine_retries.labels(seat.engine.name).inc()

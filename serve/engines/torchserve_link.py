@@ -54,6 +54,8 @@ class ChannelOptions:
             ("grpc.keepalive_time_ms", 6 * 60 * 1000),
             # Channels to one address must not share a connection, nor its memory of failures.
             ("grpc.use_local_subchannel_pool", 1),
+            # One name may stand for many workers: use them all, not the first.
+            ("grpc.lb_policy_name", "round_robin"),
         ]
 
 

@@ -105,7 +105,7 @@ def test_what_is_left_at_the_drain_timeout_is_unavailable(start_stack: StartStac
         stack.process.send_signal(signal.SIGTERM)
         ended = [future.result(DRAIN_TIMEOUT_S) for future in futures]
         assert stack.process.wait(DRAIN_TIMEOUT_S) == 0
-        assert time.monotonic() - began < 4 + 0.5
+        assert time.monotonic() - began < 4 + 2  # a busy machine is slow to end processes
     assert {one.status for one in ended} == {"UNAVAILABLE", 503}
     stack.assert_nothing_left()
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serve.core.errors import InvalidRequestError, UnsupportedError
+from serve.core.errors import InvalidRequestError, TooLargeError, UnsupportedError
 from serve.core.messages import InferRequest, InferResponse, RequestedOutput, Tensor
 from serve.edge.oip_json import EncodedReply, InferBody, decode_infer, encode_infer
+from serve.edge.strict_json import MAX_JSON_BYTES
 
 ONE = {"name": "x", "shape": [2], "datatype": "FP32"}
 
@@ -247,3 +248,9 @@ def test_flattening_is_bounded_by_the_shape() -> None:
         deep = [deep]
     content = json.dumps({"inputs": [{**ONE, "data": [deep, *range(200_000)]}]}).encode()
     assert "nested otherwise" in _refusal(content)
+
+
+def test_json_that_would_hold_up_everybody_is_refused() -> None:
+    """The size is looked at before anything is parsed, and the message says what to send instead."""
+    with pytest.raises(TooLargeError, match="send tensors as binary data"):
+        _decode(b"[" * (MAX_JSON_BYTES + 1))

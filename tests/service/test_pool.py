@@ -247,3 +247,19 @@ async def test_an_engine_that_breaks_its_word_has_failed(statuses: tuple[int, ..
 def test_every_reason_of_a_failure_is_a_label() -> None:
     """What TorchServe's failures are called is what the metric's series are started for."""
     assert set(ENGINE_OUTCOMES) == {"ok", *PUBLIC_MESSAGES}
+
+
+@in_virtual_time
+async def test_a_lone_engine_that_hangs_is_not_asked_again() -> None:
+    """It would hang again; where another engine holds the version, that one answers."""
+    for engines, sent, expected in ((1, 1, "timeout"), (2, 2, "ok")):
+        house = House(engines=engines, pool_options=PoolOptions(attempts=2, attempt_timeout_s=2.0))
+        seat = house.pool.take(REF)
+        assert isinstance(seat.engine, FakeEngine)
+        seat.engine.hang()
+        try:
+            await house.pool.predict(seat, BATCH, FAR)
+            found = "ok"
+        except EngineError as error:
+            found = error.reason
+        assert (found, sum(len(engine.batches) for engine in house.held)) == (expected, sent)
