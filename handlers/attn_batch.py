@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .attn_decode import INVALID, ImageError, ImageLimits, check_pixels, decode
+from .attn_decode import INVALID, Decoder, ImageError, ImageLimits, check_pixels
 from .attn_net import NetInput, NetOutput
 from .attn_preprocess import Recipe, fit
 from .attn_wire import Floats, Item, Pixels
@@ -67,6 +67,7 @@ class Preparer:
     def __init__(self, recipe: Recipe, limits: ImageLimits, pool: Executor, *, pin: bool) -> None:
         self._recipe = recipe
         self._limits = limits
+        self._decoder = Decoder(limits)
         self._pool = pool
         self._pin = pin
 
@@ -113,7 +114,7 @@ class Preparer:
 
     def _picture(self, item: Item) -> Image.Image:
         if not isinstance(item, np.ndarray):
-            return decode(item, self._limits, least_side=self._recipe.least_side)
+            return self._decoder.decode(item, least_side=self._recipe.least_side)
         check_pixels(item.shape[1], item.shape[0], self._limits)
         return Image.fromarray(item)
 

@@ -1,18 +1,19 @@
 """Encoded image -> RGB: JPEG, PNG, WebP, BMP and the first frame of a GIF, through Pillow.
 
 The format is decided by the file's first bytes, and only that format's reader ever sees the file. Byte and
-pixel limits are checked before anything is decompressed. What a viewer would show is what the net sees: EXIF
-orientation is applied, transparency is shown on white, 16-bit grey is scaled to 8 bits.
+pixel limits are checked before anything is decompressed, and a budget bounds what all threads together hold.
+What a viewer would show is what the net sees (attn_rgb).
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from threading import Condition
 from typing import Final
 
-import numpy as np
 from PIL import Image, ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -20,22 +21,11 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from .attn_rgb import to_rgb
 from .attn_wire import Buffer
 
 INVALID: Final = 3  # gRPC's INVALID_ARGUMENT
 EXHAUSTED: Final = 8  # gRPC's RESOURCE_EXHAUSTED
-
-_ORIENTATION: Final = 0x0112  # EXIF's tag
-_TURNS: Final[dict[object, Image.Transpose]] = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_WHITE: Final = (255, 255, 255, 255)
 
 
 class ImageError(ValueError):
@@ -52,11 +42,12 @@ class ImageLimits:
 
     Attributes:
         max_image_bytes: Length of the encoded file, bytes.
-        max_image_pixels: Width times height that the file declares.
+        max_image_pixels: Width times height that the file declares. A decoded pixel takes up to 4 bytes, and
+            all images that are being decoded at the same time share this number.
     """
 
     max_image_bytes: int = 20_000_000
-    max_image_pixels: int = 50_000_000
+    max_image_pixels: int = 40_000_000
 
     def __post_init__(self) -> None:
         """Refuse limits that are no positive integers.
@@ -83,6 +74,27 @@ class ImageLimits:
         if not isinstance(block, dict) or not known.issuperset(block):
             raise ValueError(f"handler: in model-config.yaml takes {', '.join(sorted(known))}; got {block!r}")
         return cls(**block)
+
+
+class PixelBudget:
+    """Pixels that may be held decoded at the same time, over all threads."""
+
+    def __init__(self, pixels: int) -> None:
+        self._free = pixels
+        self._returned = Condition()
+
+    @contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        """Wait until so many are free, at most the whole budget, and give them back in the end."""
+        with self._returned:
+            self._returned.wait_for(lambda: pixels <= self._free)
+            self._free -= pixels
+        try:
+            yield
+        finally:
+            with self._returned:
+                self._free += pixels
+                self._returned.notify_all()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,36 +148,51 @@ _KINDS: Final = (
 )
 
 
-def decode(blob: Buffer, limits: ImageLimits, *, least_side: int | None = None) -> Image.Image:
-    """Decode one image.
+class Decoder:
+    """Decodes images within limits; threads may share one."""
 
-    Args:
-        blob: The encoded file.
-        limits: What it may cost.
-        least_side: When given, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size (libjpeg's own scaling),
-            as long as its shorter side keeps this many pixels. None: the full size.
+    def __init__(self, limits: ImageLimits) -> None:
+        self._limits = limits
+        self._budget = PixelBudget(limits.max_image_pixels)
 
-    Returns:
-        An image in mode RGB, upright.
+    def decode(self, blob: Buffer, *, least_side: int | None = None) -> Image.Image:
+        """Decode one image.
 
-    Raises:
-        ImageError: Code 3 when the bytes are no usable image, 8 when they exceed a limit.
-    """
-    if len(blob) > limits.max_image_bytes:
-        raise ImageError(
-            EXHAUSTED,
-            f"image: {len(blob)} bytes; at most {limits.max_image_bytes} (max_image_bytes) are allowed",
-        )
-    kind = _kind(bytes(blob[:16]))
-    try:
-        return _decoded(_READERS[kind](io.BytesIO(blob)), limits, least_side)
-    except ImageError:
-        raise
-    except (MemoryError, Image.DecompressionBombError) as error:
-        raise ImageError(EXHAUSTED, f"image: this {kind} takes too much memory: {error}") from error
-    except Exception as error:
-        # A reader fed with hostile bytes may raise anything; whatever it is, this image is unusable.
-        raise ImageError(INVALID, f"image: cannot decode this {kind}: {error}") from error
+        Args:
+            blob: The encoded file.
+            least_side: When given, a large image may come back smaller, as long as its shorter side keeps
+                this many pixels: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size (libjpeg's own scaling),
+                others are shrunk by a whole factor. None: the full size.
+
+        Returns:
+            An image in mode RGB, upright.
+
+        Raises:
+            ImageError: Code 3 when the bytes are no usable image, 8 when they exceed a limit.
+        """
+        allowed = self._limits.max_image_bytes
+        if len(blob) > allowed:
+            raise ImageError(
+                EXHAUSTED, f"image: {len(blob)} bytes; at most {allowed} (max_image_bytes) are allowed"
+            )
+        kind = _kind(bytes(blob[:16]))
+        try:
+            return self._decoded(_READERS[kind](io.BytesIO(blob)), least_side)
+        except ImageError:
+            raise
+        except (MemoryError, Image.DecompressionBombError) as error:
+            raise ImageError(EXHAUSTED, f"image: this {kind} takes too much memory: {error}") from error
+        except Exception as error:
+            # A reader fed with hostile bytes may raise anything; whatever it is, this image is unusable.
+            raise ImageError(INVALID, f"image: cannot decode this {kind}: {error}") from error
+
+    def _decoded(self, image: ImageFile.ImageFile, least_side: int | None) -> Image.Image:
+        check_pixels(image.width, image.height, self._limits)
+        if least_side is not None:
+            image.draft(None, (least_side, least_side))
+        with self._budget.taken(image.width * image.height):
+            image.load()
+            return to_rgb(image, least_side)
 
 
 def check_pixels(width: int, height: int, limits: ImageLimits) -> None:
@@ -191,39 +218,3 @@ def _kind(head: bytes) -> str:
         return name
     seen = f"seems to be {name}" if name else f"the first bytes {head[:8]!r} are of no known image format"
     raise ImageError(INVALID, f"image: {seen}; must be one of {allowed}")
-
-
-def _decoded(image: ImageFile.ImageFile, limits: ImageLimits, least_side: int | None) -> Image.Image:
-    check_pixels(image.width, image.height, limits)
-    if least_side is not None:
-        image.draft(None, (least_side, least_side))
-    image.load()
-    rgb = _to_rgb(image)
-    turn = _TURNS.get(_orientation(image))
-    return rgb if turn is None else rgb.transpose(turn)
-
-
-def _orientation(image: Image.Image) -> object:
-    try:
-        return image.getexif().get(_ORIENTATION)
-    except Exception:  # noqa: BLE001 # viewers ignore broken EXIF, whatever the parser makes of it
-        return None
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        return _eight_bit(image).convert("RGB")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, _WHITE), rgba).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """16-bit grey to 8-bit grey: scaled by 257, since Pillow's own conversion clips everything above 255."""
-    levels = np.asarray(image)
-    grey = ((levels.astype(np.int64).clip(0, 65535) + 128) // 257).astype(np.uint8)
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        grey[levels == transparent] = 255
-    return Image.fromarray(grey)

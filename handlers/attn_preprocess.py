@@ -2,9 +2,9 @@
 
 Resizing is Pillow's, which averages over all source pixels (antialiased), as the nets were trained with. Two
 short cuts cost no more than a few of 256 levels (tests hold the figures): a JPEG much larger than needed is
-decoded at a fraction of its size, and a large image is first shrunk by a whole factor; both keep at least
-REDUCING_GAP times the target, the rest is done exactly. A centre crop is cut out of the resize's source
-(`box`), so pixels that the crop drops are never computed.
+decoded at a fraction of its size, and any large image is first shrunk by a whole factor (by attn_rgb while it
+becomes RGB, or here); both keep at least REDUCING_GAP times the target, the rest is done exactly. A centre
+crop is cut out of the resize's source (`box`), so pixels that the crop drops are never computed.
 """
 
 from __future__ import annotations

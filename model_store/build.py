@@ -12,9 +12,19 @@ from torch import nn
 
 from model_store import checkpoint, counts, digits, zoo
 from model_store.errors import InputError
-from model_store.pack import SUMS, Archive, has_current_handlers, pack, read_sums, sha256, write_archive
+from model_store.options import CUDA_DTYPE, DEFAULT_OPTIONS, ServingOptions
+from model_store.pack import Archive, is_current, pack, write_archive
 from model_store.script import export
-from model_store.signature import Identity, InputRecipe, Resize, Signature, threads_for
+from model_store.signature import (
+    Identity,
+    InputRecipe,
+    Resize,
+    Signature,
+    require_name,
+    require_version,
+    threads_for,
+)
+from model_store.sums import SUMS, read_sums, sha256
 from model_store.train import Report, train
 
 DEMO: Final = ("digits_plain", "digits_se", "digits_eca", "digits_sk")
@@ -22,11 +32,26 @@ UNTRAINED_SEED: Final = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Naming:
-    """How the model is to be called; None: after its architecture or file."""
+class Order:
+    """What is wanted of an archive beside its net.
+
+    Attributes:
+        name: Of the model; None: its architecture's.
+        version: An integer as text.
+        options: How it is to be served.
+        on_step: Told what is being done, before each step that takes seconds.
+    """
 
     name: str | None = None
     version: str = "1"
+    options: ServingOptions = DEFAULT_OPTIONS
+    on_step: Callable[[str], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        """Check name and version, long before the signature would."""
+        if self.name is not None:
+            require_name(self.name)
+        require_version(self.version)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +79,7 @@ class Listener:
 
 
 def build_checkpoint(
-    architecture: str, weights: Path, labels: tuple[str, ...], naming: Naming, output: Path
+    architecture: str, weights: Path, labels: tuple[str, ...], order: Order, output: Path
 ) -> Path:
     """Package a zoo net with the weights of a checkpoint of our own format.
 
@@ -62,7 +87,7 @@ def build_checkpoint(
         architecture: A name in the zoo.
         weights: The checkpoint.
         labels: One per class, in the order of the logits.
-        naming: Name and version.
+        order: What else is wanted.
         output: The folder for the archive.
 
     Raises:
@@ -76,17 +101,18 @@ def build_checkpoint(
         )
     net = row.build(len(labels))
     checkpoint.load_weights(net, loaded.state_dict)
-    return write_archive(output, _pack_row(row, _Filled(net=net, labels=labels, card=loaded.card), naming))
+    return write_archive(output, _pack_row(row, _Filled(net=net, labels=labels, card=loaded.card), order))
 
 
-def build_untrained(architecture: str, labels: tuple[str, ...] | None, naming: Naming, output: Path) -> Path:
+def build_untrained(architecture: str, labels: tuple[str, ...] | None, order: Order, output: Path) -> Path:
     """Package a zoo net with random weights, always the same ones; its signature says so."""
     row = zoo.get(architecture)
     names = labels or tuple(f"class {index}" for index in range(row.classes))
+    order.on_step("building the net")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(UNTRAINED_SEED)
         net = row.build(len(names))
-    return write_archive(output, _pack_row(row, _Filled(net=net, labels=names, trained=False), naming))
+    return write_archive(output, _pack_row(row, _Filled(net=net, labels=names, trained=False), order))
 
 
 def build_demo(
@@ -95,15 +121,17 @@ def build_demo(
     checkpoints: Path | None = None,
     force: bool = False,
     names: tuple[str, ...] = DEMO,
+    options: ServingOptions = DEFAULT_OPTIONS,
     listener: Listener = Listener(),
 ) -> list[Path]:
-    """Train and package the digits nets; those that are there and match their hash are kept.
+    """Train and package the digits nets; those that are there, intact and up to date are kept.
 
     Args:
         output: The folder for the archives.
         checkpoints: A folder for NAME.pt with each trained net's weights; None: not kept.
         force: Build anew what is there too.
         names: Zoo rows with ten classes.
+        options: How they are to be served.
         listener: Told what happens.
 
     Returns:
@@ -116,13 +144,14 @@ def build_demo(
     paths = []
     for name in names:
         path = output / f"{name}.mar"
-        if not force and _up_to_date(path):
+        if not force and _up_to_date(path, options):
             listener.on_built(name, path, None)
         else:
-            net, report = _train(zoo.get(name), data, listener)
+            row = zoo.get(name)
+            net, report = _train(row, data, listener)
             if checkpoints is not None:
                 _keep_weights(checkpoints / f"{name}.pt", name, net, report)
-            write_archive(output, _pack_trained(zoo.get(name), net, report, data))
+            write_archive(output, _pack_row(row, _trained(row, net, report, data), Order(options=options)))
             listener.on_built(name, path, report)
         paths.append(path)
     return paths
@@ -151,29 +180,29 @@ def _keep_weights(path: Path, architecture: str, net: nn.Module, report: Report)
     checkpoint.save(path, kept)
 
 
-def _pack_trained(row: zoo.Row, net: nn.Module, report: Report, data: digits.Digits) -> Archive:
+def _trained(row: zoo.Row, net: nn.Module, report: Report, data: digits.Digits) -> _Filled:
     real = digits.to_inputs(data.held_out.pixels, input_recipe(row.recipe))
-    filled = _Filled(net=net, labels=digits.LABELS, card=report.as_card(), real=real)
-    return _pack_row(row, filled, Naming())
+    return _Filled(net=net, labels=digits.LABELS, card=report.as_card(), real=real)
 
 
-def _up_to_date(path: Path) -> bool:
-    """Whether an archive is what its hash says, and carries the handlers of today."""
+def _up_to_date(path: Path, options: ServingOptions) -> bool:
+    """Whether an archive is what its hash says, and would be served as a new one."""
     sums = path.with_name(SUMS)
     if not (path.exists() and sums.exists()):
         return False
-    return read_sums(sums).get(path.name) == sha256(path.read_bytes()) and has_current_handlers(path)
+    return read_sums(sums).get(path.name) == sha256(path.read_bytes()) and is_current(path, options)
 
 
-def _pack_row(row: zoo.Row, filled: _Filled, naming: Naming) -> Archive:
+def _pack_row(row: zoo.Row, filled: _Filled, order: Order) -> Archive:
     identity = Identity(
-        name=naming.name or row.name,
-        version=naming.version,
+        name=order.name or row.name,
+        version=order.version,
         architecture=row.name,
         family=row.family,
         attention=row.attention,
         trained=filled.trained,
     )
+    order.on_step("turning it into TorchScript and proving that this computes the same")
     exported = export(filled.net, input_size=row.recipe.input_size, real=filled.real)
     macs = counts.macs(filled.net, row.recipe.input_size)
     signature = Signature(
@@ -185,5 +214,7 @@ def _pack_row(row: zoo.Row, filled: _Filled, naming: Naming) -> Archive:
         parity=exported.parity,
         card={"source": row.source, **filled.card, "parameters": counts.parameters(filled.net), "macs": macs},
         threads=threads_for(macs),
+        cuda_dtype=order.options.cuda_dtype or CUDA_DTYPE,
     )
-    return pack(signature, exported)
+    order.on_step("packing")
+    return pack(signature, exported, order.options)

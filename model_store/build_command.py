@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -12,8 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from model_store import digits
-from model_store.build import DEMO, Listener, Naming, build_checkpoint, build_demo, build_untrained
+from model_store.build import DEMO, Listener, Order, build_checkpoint, build_demo, build_untrained
 from model_store.errors import InputError
+from model_store.options import ServingOptions
 from model_store.pack import write_archive
 from model_store.train import Report, Schedule
 from model_store.user_net import pack_user_net, read_description
@@ -21,40 +23,42 @@ from model_store.user_net import pack_user_net, read_description
 SAMPLES_PER_CLASS: Final = 3
 
 
-def demo(output: Path, *, samples: Path | None, checkpoints: Path | None, force: bool) -> None:
+def demo(
+    output: Path, options: ServingOptions, *, samples: Path | None, checkpoints: Path | None, force: bool
+) -> None:
     """Train and package the four digits nets, and write held-out images where asked to."""
     with _listening() as listener:
-        build_demo(output, checkpoints=checkpoints, force=force, listener=listener)
+        build_demo(output, checkpoints=checkpoints, force=force, options=options, listener=listener)
     if samples is not None:
         written = digits.write_samples(samples, per_class=SAMPLES_PER_CLASS)
         typer.echo(f"{samples}: {len(written)} held-out images")
 
 
-def zoo_net(
-    architecture: str, weights: Path | None, labels: Path | None, naming: Naming, output: Path
-) -> None:
+def zoo_net(architecture: str, weights: Path | None, labels: Path | None, order: Order, output: Path) -> None:
     """Package a zoo net: with weights, which need labels, or untrained without.
 
     Raises:
         InputError: Weights without labels, or files that cannot be used.
     """
     names = None if labels is None else read_labels(labels)
-    if weights is None:
-        path = build_untrained(architecture, names, naming, output)
-    elif names is None:
+    if weights is not None and names is None:
         raise InputError(
             "--labels is required with --checkpoint: one class a line, in the order of the logits"
         )
-    else:
-        path = build_checkpoint(architecture, weights, names, naming, output)
+    with _steps(order.name or architecture) as on_step:
+        told = replace(order, on_step=on_step)
+        if weights is not None and names is not None:
+            path = build_checkpoint(architecture, weights, names, told, output)
+        else:
+            path = build_untrained(architecture, names, told, output)
     typer.echo(f"{path}")
 
 
-def user_net(torchscript: Path, signature: Path, output: Path) -> None:
+def user_net(torchscript: Path, signature: Path, options: ServingOptions, output: Path) -> None:
     """Package a user's own TorchScript."""
     description = read_description(signature)
     with _working(description.name):
-        path = write_archive(output, pack_user_net(read_bytes(torchscript), description))
+        path = write_archive(output, pack_user_net(read_bytes(torchscript), description, options))
     typer.echo(f"{path}")
 
 
@@ -82,10 +86,21 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"cannot read {str(path)!r}: {error.strerror}") from error
 
 
+@contextmanager
+def _steps(name: str) -> Iterator[Callable[[str], None]]:
+    """A spinner that says what is being done on a terminal; elsewhere one line for each step."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield lambda step: console.print(f"{name}: {step}", soft_wrap=True, markup=False)
+        return
+    with console.status(name) as status:
+        yield lambda step: status.update(f"{name}: {step}")
+
+
 def _working(name: str) -> AbstractContextManager[object]:
     """A spinner on a terminal, nothing elsewhere."""
     console = Console(stderr=True, highlight=False)
-    text = f"{name}: to TorchScript, proving that it computes the same, packing"
+    text = f"{name}: trying it, packing"
     return console.status(text) if console.is_terminal else nullcontext()
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from model_store.errors import InputError
+from model_store.signature import require_card
 
 FORMAT: Final = "attnserve/1"
 _NAMED_IN_MESSAGES: Final = 3
@@ -68,11 +69,16 @@ def load(path: Path) -> Checkpoint:
             f"checkpoint: {str(path)!r} must hold a dict with format {FORMAT!r}, found {found!r}"
         )
     try:
-        return Checkpoint(
+        found = Checkpoint(
             architecture=document["architecture"], state_dict=document["state_dict"], card=document["card"]
         )
+        _require_weights(found.state_dict)
+        require_card(found.card)
     except KeyError as error:
         raise InputError(f"checkpoint: {str(path)!r} lacks the key {error.args[0]!r}") from error
+    except InputError as error:
+        raise InputError(f"checkpoint: {str(path)!r}: {error}") from error
+    return found
 
 
 def load_weights(net: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -95,6 +101,16 @@ def load_weights(net: nn.Module, weights: Mapping[str, Tensor]) -> None:
     if found:
         raise InputError(f"checkpoint: the weights do not fit the architecture; {'; '.join(found)}")
     net.load_state_dict(weights)
+
+
+def _require_weights(weights: object) -> None:
+    if not isinstance(weights, dict):
+        raise InputError(f"state_dict: must be a dict of names and tensors, got {type(weights).__name__}")
+    for name, value in weights.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise InputError(
+                f"state_dict[{name!r}]: must be a tensor with a name, got {type(value).__name__}"
+            )
 
 
 def _shortened(names: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from typing import Annotated, Final
 import typer
 
 from model_store.errors import ArchiveError, BuildError, InputError
+from model_store.options import RESPONSE_TIMEOUT_S, CudaDtype, ServingOptions
 
 FAILED, WRONG = 1, 2
 ARCHIVES: Final = Path("model_store/archives")
@@ -37,6 +38,8 @@ _WAYS: Final[Mapping[str, _Way]] = {
     ),
     "--torchscript": _Way(one_of=frozenset({"--signature"})),
 }
+
+_NEEDED: Final = frozenset({"PIL", "numpy", "sklearn", "torch", "yaml"})  # perhaps missing beside a gateway
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON for machines.")]
 
@@ -100,6 +103,18 @@ def build(  # noqa: PLR0913, PLR0917  typer makes an option of each parameter
     ] = None,
     output: Annotated[Path, typer.Option(help="Where archives go.", metavar="DIR")] = ARCHIVES,
     force: Annotated[bool, typer.Option("--force", help="With --demo: build what is there anew.")] = False,
+    cuda_dtype: Annotated[
+        CudaDtype | None, typer.Option(help="What to compute in on CUDA; else float32.")
+    ] = None,
+    max_image_bytes: Annotated[
+        int | None, typer.Option(help="Longest encoded image that is accepted.", metavar="N")
+    ] = None,
+    max_image_pixels: Annotated[
+        int | None, typer.Option(help="Largest image that is accepted, width x height.", metavar="N")
+    ] = None,
+    response_timeout_s: Annotated[
+        int, typer.Option(help="A worker that takes longer for a batch is replaced.", metavar="N")
+    ] = RESPONSE_TIMEOUT_S,
 ) -> None:
     """Make archives: of the demo, of a zoo net with your weights, or of your own TorchScript.
 
@@ -125,16 +140,22 @@ def build(  # noqa: PLR0913, PLR0917  typer makes an option of each parameter
     }
     with _told_briefly():
         _require_one_way({option for option, value in given.items() if value})
+        options = ServingOptions(
+            cuda_dtype=cuda_dtype,
+            max_image_bytes=max_image_bytes,
+            max_image_pixels=max_image_pixels,
+            response_timeout_s=response_timeout_s,
+        )
         from model_store import build_command  # noqa: PLC0415
-        from model_store.build import Naming  # noqa: PLC0415
+        from model_store.build import Order  # noqa: PLC0415
 
         if demo:
-            build_command.demo(output, samples=samples, checkpoints=checkpoints, force=force)
+            build_command.demo(output, options, samples=samples, checkpoints=checkpoints, force=force)
         elif arch:
-            naming = Naming(name=name, version=version or "1")
-            build_command.zoo_net(arch, checkpoint, labels, naming, output)
+            order = Order(name=name, version=version or "1", options=options)
+            build_command.zoo_net(arch, checkpoint, labels, order, output)
         elif torchscript and signature:
-            build_command.user_net(torchscript, signature, output)
+            build_command.user_net(torchscript, signature, options, output)
 
 
 def _require_one_way(given: set[str]) -> None:
@@ -158,6 +179,11 @@ def _told_briefly() -> Iterator[None]:
     except (BuildError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(WRONG if isinstance(error, InputError) else FAILED) from None
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _NEEDED:
+            raise
+        typer.echo(f"error: this needs {error.name}: pip install 'attnserve[foundry]'", err=True)
+        raise typer.Exit(FAILED) from None
 
 
 def app() -> typer.Typer:

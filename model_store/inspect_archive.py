@@ -6,11 +6,12 @@ import json
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
-from model_store.errors import ArchiveError
-from model_store.pack import SIGNATURE, SUMS, parse_sums, read_sums, sha256
+from model_store.errors import ArchiveError, InputError
+from model_store.sums import SUMS, parse_sums, read_sums, sha256
 
+SIGNATURE: Final = "signature.json"
 Listed: TypeAlias = Literal["matches", "differs", "not listed"]
 
 
@@ -50,13 +51,16 @@ def inspect(path: Path) -> Inspection:
     """Read and verify an archive without running anything of it.
 
     Raises:
-        ArchiveError: The file is missing, no zip, or lacks SHA256SUMS or a readable signature.json.
+        InputError: The file cannot be read.
+        ArchiveError: It is no zip, or lacks SHA256SUMS or a readable signature.json.
     """
     try:
         data = path.read_bytes()
         with zipfile.ZipFile(path) as archive:
             entries = {name: archive.read(name) for name in archive.namelist()}
-    except (OSError, zipfile.BadZipFile) as error:
+    except OSError as error:
+        raise InputError(f"archive: cannot read {str(path)!r}: {error.strerror}") from error
+    except zipfile.BadZipFile as error:
         raise ArchiveError(f"archive: cannot read {str(path)!r}: {error}") from error
     for required in (SUMS, SIGNATURE):
         if required not in entries:

@@ -8,7 +8,6 @@ of that file, `contents_sha256`, names the archive's contents from within.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import importlib.util
 import io
 import json
@@ -22,13 +21,15 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import yaml
 from torch import Tensor
 
-from model_store.errors import ArchiveError, InputError
+from model_store.errors import InputError
+from model_store.options import CUDA_DTYPE, DEFAULT_OPTIONS, ServingOptions
 from model_store.script import ExportedNet
 from model_store.signature import Identity, Signature
+from model_store.sums import SUMS, read_sums, sha256, sums_text
 
-SUMS: Final = "SHA256SUMS"
 MODEL: Final = "model.pt"
 SIGNATURE: Final = "signature.json"
 CONFIG: Final = "model-config.yaml"
@@ -40,7 +41,11 @@ PARITY: Final = "parity.npz"
 _ENTRY_SOURCE: Final = '''\
 """Where TorchServe starts: it wants exactly one class defined in the handler's module."""
 
-from attn_handlers.classify import Classifier
+try:
+    from attn_handlers.classify import Classifier
+except ImportError as error:
+    # TorchServe takes an ImportError for a handler that is not there, and says so, whatever is missing.
+    raise RuntimeError(f"the archive's handler cannot be imported: {error}") from error
 
 
 class Handler(Classifier):
@@ -53,7 +58,6 @@ _MODEL_CONFIG: Final = {
     "maxWorkers": 1,
     "batchSize": 1,
     "maxBatchDelay": 1,
-    "responseTimeout": 60,
     "startupTimeout": 300,
     "maxRetryTimeoutInSec": 60,
     "jobQueueSize": 100,
@@ -76,8 +80,13 @@ class Archive:
         return sha256(self.data)
 
 
-def pack(signature: Signature, net: ExportedNet) -> Archive:
+def pack(signature: Signature, net: ExportedNet, options: ServingOptions = DEFAULT_OPTIONS) -> Archive:
     """Put a model and everything that serves it into one file.
+
+    Args:
+        signature: What the model is.
+        net: The proven net.
+        options: How workers are to serve it.
 
     Raises:
         InputError: The handlers' sources are not installed.
@@ -85,11 +94,10 @@ def pack(signature: Signature, net: ExportedNet) -> Archive:
     entries = {
         MANIFEST: _manifest(signature.identity),
         ENTRY: _ENTRY_SOURCE.encode(),
-        CONFIG: "".join(f"{key}: {value}\n" for key, value in _MODEL_CONFIG.items()).encode(),
         MODEL: net.model,
         SIGNATURE: signature.to_json(),
         PARITY: _npz(input=net.samples, logits=net.logits),
-        **{f"{HANDLERS}/{name}": source for name, source in _handler_sources().items()},
+        **_serving_entries(options),
     }
     entries[SUMS] = sums_text({name: sha256(data) for name, data in entries.items()}).encode()
     return Archive(file_name=file_name(signature.identity), data=_zip(entries))
@@ -121,46 +129,23 @@ def file_name(identity: Identity) -> str:
     return f"{identity.name}{suffix}.mar"
 
 
-def sha256(data: bytes) -> str:
-    """Hexadecimal SHA-256."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def sums_text(digests: Mapping[str, str]) -> str:
-    """What `sha256sum` prints for these files, sorted by name."""
-    return "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
-
-
-def parse_sums(text: str, source: str) -> dict[str, str]:
-    """Read sha256sum's format: name -> digest.
-
-    Raises:
-        ArchiveError: A line is not "DIGEST  NAME"; the message names `source` and the line.
-    """
-    digests = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        digest, separator, name = line.partition("  ")
-        if not separator or not name or len(digest) != hashlib.sha256().digest_size * 2:
-            raise ArchiveError(f"{source}: line {number} must be '<sha256>  <name>', got {line!r}")
-        digests[name] = digest
-    return digests
-
-
-def read_sums(path: Path) -> dict[str, str]:
-    """Read a SHA256SUMS file: name -> digest.
-
-    Raises:
-        ArchiveError: as parse_sums.
-    """
-    return parse_sums(path.read_text(encoding="utf-8"), str(path))
-
-
-def has_current_handlers(path: Path) -> bool:
-    """Whether the handlers inside an intact archive are those that a new one would get."""
-    current = {f"{HANDLERS}/{name}": source for name, source in _handler_sources().items()}
+def is_current(path: Path, options: ServingOptions) -> bool:
+    """Whether an intact archive would be served as a new one would: same handlers, same options."""
+    expected = _serving_entries(options)
     with zipfile.ZipFile(path) as archive:
-        packed = [name for name in archive.namelist() if name.startswith(f"{HANDLERS}/")]
-        return {name: archive.read(name) for name in packed} == current
+        names = [name for name in archive.namelist() if name in expected or name.startswith(f"{HANDLERS}/")]
+        wanted = options.cuda_dtype or CUDA_DTYPE
+        cuda_dtype = json.loads(archive.read(SIGNATURE))["dtype"]["cuda"]
+        return {name: archive.read(name) for name in names} == expected and cuda_dtype == wanted
+
+
+def _serving_entries(options: ServingOptions) -> dict[str, bytes]:
+    config = {**_MODEL_CONFIG, **options.model_config()}
+    return {
+        ENTRY: _ENTRY_SOURCE.encode(),
+        CONFIG: yaml.safe_dump(config, sort_keys=False).encode(),
+        **{f"{HANDLERS}/{name}": source for name, source in _handler_sources().items()},
+    }
 
 
 def _manifest(identity: Identity) -> bytes:

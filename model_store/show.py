@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
 from rich.console import Console
@@ -11,7 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from model_store.inspect_archive import Inspection
-from model_store.listing import Listed
+
+if TYPE_CHECKING:
+    from model_store.listing import Listed  # at run time only the zoo is to need torch, which this imports
 
 _PLAIN_WIDTH: Final = 240  # a file or pipe has no width of its own, and cut cells help nobody
 

@@ -6,9 +6,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, get_args
 
 from model_store.errors import InputError
+from model_store.options import CUDA_DTYPE, CudaDtype
 from model_store.script import GateBlock, Parity
 
 FORMAT: Final = 1
@@ -135,12 +136,13 @@ class Signature:
     card: Mapping[str, Any] = field(default_factory=dict)
     batch_buckets: tuple[int, ...] = BATCH_BUCKETS
     threads: int | None = None
-    cuda_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    cuda_dtype: CudaDtype = CUDA_DTYPE
 
     def __post_init__(self) -> None:
         """Check what no inner value could check."""
         require_labels(self.labels)
-        require_choice("dtype.cuda", self.cuda_dtype, ("float32", "float16", "bfloat16"))
+        require_choice("dtype.cuda", self.cuda_dtype, get_args(CudaDtype))
+        require_card(self.card)
         if not self.batch_buckets or min(self.batch_buckets) < 1:
             raise InputError(
                 f"batch_buckets: {list(self.batch_buckets)} must be positive integers, at least one"
@@ -166,8 +168,7 @@ class Signature:
 
     def to_json(self) -> bytes:
         """The file's bytes: UTF-8, sorted keys, a newline at the end."""
-        text = json.dumps(self.as_dict(), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        return f"{text}\n".encode()
+        return f"{_json(self.as_dict())}\n".encode()
 
 
 def threads_for(macs: int | None) -> int | None:
@@ -214,6 +215,20 @@ def require_labels(labels: tuple[str, ...]) -> None:
         seen[label] = position
 
 
+def require_card(card: object) -> None:
+    """Refuse a card that JSON cannot hold.
+
+    Raises:
+        InputError: with the reason.
+    """
+    if not isinstance(card, Mapping):
+        raise InputError(f"card: must map names to plain values, got {type(card).__name__}")
+    try:
+        _json(dict(card))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"card: must hold plain values that JSON knows: {error}") from error
+
+
 def require_choice(parameter: str, value: object, choices: tuple[str, ...]) -> None:
     """Refuse a value that is none of the choices.
 
@@ -222,6 +237,10 @@ def require_choice(parameter: str, value: object, choices: tuple[str, ...]) -> N
     """
     if value not in choices:
         raise InputError(f"{parameter}: {value!r} must be one of {', '.join(choices)}")
+
+
+def _json(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
 def _require_size(parameter: str, size: tuple[int, int]) -> None:

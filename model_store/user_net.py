@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final
 
 import torch
 import yaml
@@ -18,8 +18,10 @@ from torch import Tensor
 
 from model_store import script
 from model_store.errors import InputError, ParityError
-from model_store.pack import Archive, pack, sha256
+from model_store.options import CUDA_DTYPE, DEFAULT_OPTIONS, CudaDtype, ServingOptions
+from model_store.pack import Archive, pack
 from model_store.signature import BATCH_BUCKETS, NO_OTHER_KEYS, Identity, InputRecipe, Resize, Signature
+from model_store.sums import sha256
 
 LOGITS_DIMENSIONS: Final = 2
 _UNKNOWN: Final = "unexpected_keyword_argument"  # pydantic's name for it
@@ -42,7 +44,7 @@ class Description:
     trained: bool = True
     batch_buckets: tuple[int, ...] = BATCH_BUCKETS
     threads: int | None = None
-    cuda_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    cuda_dtype: CudaDtype = CUDA_DTYPE
     card: dict[str, Any] = field(default_factory=dict)
 
     def identity(self) -> Identity:
@@ -75,12 +77,15 @@ def read_description(path: Path) -> Description:
         raise InputError(f"signature: {str(path)!r}: {_first_problem(error)}") from error
 
 
-def pack_user_net(model: bytes, description: Description) -> Archive:
+def pack_user_net(
+    model: bytes, description: Description, options: ServingOptions = DEFAULT_OPTIONS
+) -> Archive:
     """Package a TorchScript file unchanged, after having tried it.
 
     Args:
         model: The file: forward(x FP32 [N,3,H,W]) -> logits FP32 [N,K], in eval mode.
         description: What the user says of it.
+        options: How it is to be served.
 
     Raises:
         InputError: The file is no TorchScript, or does not take or give what the description says.
@@ -107,9 +112,9 @@ def pack_user_net(model: bytes, description: Description) -> Archive:
         card=description.card,
         batch_buckets=description.batch_buckets,
         threads=description.threads,
-        cuda_dtype=description.cuda_dtype,
+        cuda_dtype=options.cuda_dtype or description.cuda_dtype,
     )
-    return pack(signature, exported)
+    return pack(signature, exported, options)
 
 
 def _load(model: bytes) -> torch.jit.ScriptModule:

@@ -66,7 +66,7 @@ class AttemptsConfig(_Section):
 
     workers: Count = Field(default=1, description="Worker processes of each engine for a model.")
     attempts: Count = Field(default=2, description="Most attempts for a batch, the first included.")
-    attempt_timeout_s: Seconds = Field(default=15.0, description="Longest time for one attempt.")
+    attempt_timeout_s: Seconds = Field(default=20.0, description="Longest time for one attempt.")
     probe_interval_s: Seconds = Field(
         default=2.0, description="How often a remote engine is asked for its models."
     )

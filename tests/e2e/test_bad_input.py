@@ -123,7 +123,7 @@ CASES: Mapping[str, Case] = {
         beside(bytes(20_000_001)), "image [1]", "20000001 bytes", "20000000 (max_image_bytes)"
     ),
     "too many declared pixels": exhausted(
-        beside(BOMB), "image [1]", "30000 x 30000 pixels", "50000000 (max_image_pixels)"
+        beside(BOMB), "image [1]", "30000 x 30000 pixels", "40000000 (max_image_pixels)"
     ),
     "too many images": exhausted(lambda good: ask(MODEL, *[good] * 129), "'image'", "129", "at most 128"),
     "partial is no boolean": invalid(with_parameter("partial", "yes"), "'partial'", "'yes'", "true or false"),

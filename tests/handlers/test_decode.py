@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
 import zlib
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from handlers.attn_decode import ImageError, ImageLimits, decode
+from handlers.attn_decode import Decoder, ImageError, ImageLimits, PixelBudget
 
 if TYPE_CHECKING:
     from tests.handlers.conftest import Encode
 
-LIMITS = ImageLimits()
+DECODER = Decoder(ImageLimits())
 ALLOWED = ("JPEG", "PNG", "WebP", "BMP", "GIF")
 
 
@@ -35,7 +36,7 @@ def _png(size: tuple[int, int], depth: int, colour: int, rows: bytes) -> bytes:
 
 def _colour(blob: bytes) -> tuple[int, ...]:
     """The colour of the top left pixel."""
-    image = decode(blob, LIMITS)
+    image = DECODER.decode(blob)
     assert image.mode == "RGB"
     return tuple(np.asarray(image)[0, 0].tolist())
 
@@ -82,7 +83,7 @@ def test_transparent_sixteen_bit_grey_is_white() -> None:
     image = Image.fromarray(np.array([[1000, 40000]], dtype=np.uint16))
     file = io.BytesIO()
     image.save(file, "PNG", transparency=1000)
-    found = np.asarray(decode(file.getvalue(), LIMITS))[0, :, 0]
+    found = np.asarray(DECODER.decode(file.getvalue()))[0, :, 0]
     assert found.tolist() == [255, 156]
 
 
@@ -92,9 +93,9 @@ def test_palette_colours_and_their_transparency_are_used(encode: Encode) -> None
     image.putpalette([10, 20, 30, 200, 100, 50])
     image.putpixel((1, 0), 1)
     for kind in ("PNG", "GIF"):
-        plain = np.asarray(decode(encode(kind, image), LIMITS))
+        plain = np.asarray(DECODER.decode(encode(kind, image)))
         assert plain.tolist() == [[[10, 20, 30], [200, 100, 50]]]
-        cut_out = np.asarray(decode(encode(kind, image, transparency=1), LIMITS))
+        cut_out = np.asarray(DECODER.decode(encode(kind, image, transparency=1)))
         assert cut_out.tolist() == [[[10, 20, 30], [255, 255, 255]]]
 
 
@@ -134,7 +135,7 @@ def test_exif_orientation_is_applied(encode: Encode, kind: str) -> None:
         exif[0x0112] = orientation
         options = {"exif": exif, "quality": 100, **({"lossless": True} if kind == "WebP" else {})}
         blob = encode(kind, Image.fromarray(np.ascontiguousarray(pixels)), **options)
-        found = np.asarray(decode(blob, LIMITS)).astype(int)
+        found = np.asarray(DECODER.decode(blob)).astype(int)
         assert found.shape == upright.shape, orientation
         assert abs(found - upright).max() <= 4, orientation
 
@@ -169,7 +170,7 @@ def test_only_the_first_frame_of_a_gif_counts(encode: Encode) -> None:
 def test_what_is_no_image_is_refused_by_name(blob: bytes, words: str) -> None:
     """The message says what the bytes seem to be, and what is allowed."""
     with pytest.raises(ImageError, match="image: ") as refused:
-        decode(blob, LIMITS)
+        DECODER.decode(blob)
     assert words in str(refused.value)
     assert refused.value.code == 3
 
@@ -178,7 +179,7 @@ def test_what_is_no_image_is_refused_by_name(blob: bytes, words: str) -> None:
 def test_other_formats_are_refused_although_pillow_reads_them(encode: Encode, kind: str) -> None:
     """A reader that is not on the list never sees the file."""
     with pytest.raises(ImageError, match=f"seems to be {kind[:4]}.*must be one of JPEG, PNG, WebP, BMP, GIF"):
-        decode(encode(kind, "red"), LIMITS)
+        DECODER.decode(encode(kind, "red"))
 
 
 @pytest.mark.parametrize("kind", ALLOWED)
@@ -187,22 +188,85 @@ def test_truncated_files_are_refused(encode: Encode, kind: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     blob = encode(kind, Image.fromarray(noise))
     with pytest.raises(ImageError, match=f"cannot decode this {kind}") as refused:
-        decode(blob[: len(blob) // 2], LIMITS)
+        DECODER.decode(blob[: len(blob) // 2])
     assert refused.value.code == 3
 
 
 def test_declared_pixels_are_checked_before_decoding() -> None:
     """A file of 70 bytes that declares 60000 x 60000 pixels is refused by its header."""
-    with pytest.raises(ImageError, match="60000 x 60000 pixels; at most 50000000") as refused:
-        decode(_png((60_000, 60_000), 8, 2, b""), LIMITS)
+    with pytest.raises(ImageError, match="60000 x 60000 pixels; at most 40000000") as refused:
+        DECODER.decode(_png((60_000, 60_000), 8, 2, b""))
     assert refused.value.code == 8
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "I;16", "L", "RGB"])
+def test_large_images_are_shrunk_as_they_are_converted(encode: Encode, mode: str) -> None:
+    """In any mode, in bands, odd edges included: within 2 levels of shrinking the whole converted image."""
+    random = np.random.default_rng(0)
+    coarse = Image.fromarray(random.integers(0, 256, (52, 41, 4), dtype=np.uint8))
+    picture = coarse.resize((1201, 1503), Image.Resampling.BICUBIC)
+    image = Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 257)
+    if mode != "I;16":
+        image = picture.convert("RGB").convert("P") if mode == "P" else picture.convert(mode)
+    blob = encode("PNG", image, **({"transparency": 3} if mode == "P" else {}))
+    found = DECODER.decode(blob, least_side=300)
+    expected = DECODER.decode(blob).reduce(4)
+    assert found.size == (301, 376)
+    assert np.abs(np.asarray(found).astype(int) - np.asarray(expected)).max() <= 2
+
+
+def test_the_whole_of_a_large_image_is_never_composited(
+    encode: Encode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transparent PNG of 7000 x 7000, 200 KB small, is put on white in its reduced size, band by band."""
+    blob = encode("PNG", Image.new("RGBA", (7000, 7000), (255, 0, 0, 128)))
+    assert len(blob) < 250_000
+    composited = []
+    composite = Image.alpha_composite
+
+    def noted(below: Image.Image, above: Image.Image) -> Image.Image:
+        composited.append(above.width * above.height)
+        return composite(below, above)
+
+    monkeypatch.setattr(Image, "alpha_composite", noted)
+    image = Decoder(ImageLimits(max_image_pixels=49_000_000)).decode(blob, least_side=384)
+    assert image.size == (389, 389)
+    assert sum(composited) == 389 * 389
+    assert image.getcolors() == [(389 * 389, (255, 127, 127))]
+
+
+def test_images_that_exceed_the_budget_together_take_turns() -> None:
+    """The second waits until the first has given its pixels back."""
+    budget = PixelBudget(100)
+    taken = threading.Event()
+
+    def take() -> None:
+        with budget.taken(50):
+            taken.set()
+
+    other = threading.Thread(target=take)
+    with budget.taken(40), budget.taken(60):
+        other.start()
+        assert not taken.wait(0.1)
+    other.join(10)
+    assert taken.is_set()
+
+
+def test_a_failed_image_gives_its_pixels_back(encode: Encode) -> None:
+    """A limit's worth of pixels can be decoded after an image of that size was refused."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    blob = encode("PNG", Image.fromarray(noise))
+    decoder = Decoder(ImageLimits(max_image_pixels=64 * 64))
+    with pytest.raises(ImageError, match="cannot decode this PNG"):
+        decoder.decode(blob[: len(blob) // 2])
+    assert decoder.decode(blob).size == (64, 64)
 
 
 def test_bytes_are_checked_before_anything_else(encode: Encode) -> None:
     """A file over the limit is refused whatever it holds."""
     blob = encode("PNG", "red")
     with pytest.raises(ImageError, match=f"{len(blob)} bytes; at most 10") as refused:
-        decode(blob, ImageLimits(max_image_bytes=10))
+        Decoder(ImageLimits(max_image_bytes=10)).decode(blob)
     assert refused.value.code == 8
 
 
@@ -229,7 +293,7 @@ def test_damaged_files_are_read_or_refused(encode: Encode, kind: str, data: st.D
     for place, value in data.draw(st.dictionaries(places, st.integers(0, 255), max_size=8)).items():
         blob[place] = value
     try:
-        image = decode(blob, ImageLimits(max_image_pixels=1_000_000))
+        image = Decoder(ImageLimits(max_image_pixels=1_000_000)).decode(blob)
     except ImageError:
         return
     assert image.mode == "RGB"
@@ -239,4 +303,4 @@ def test_damaged_files_are_read_or_refused(encode: Encode, kind: str, data: st.D
 def test_random_bytes_are_refused(blob: bytes) -> None:
     """Noise is an ImageError."""
     with pytest.raises(ImageError):
-        decode(blob, LIMITS)
+        DECODER.decode(blob)

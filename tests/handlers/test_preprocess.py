@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from handlers.attn_decode import ImageLimits, decode
+from handlers.attn_decode import Decoder, ImageLimits
 from handlers.attn_preprocess import Recipe, fit, normalise
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ def test_the_crop_box_equals_resize_and_crop(size: tuple[int, int]) -> None:
 def test_the_short_cuts_stay_close(encode: Encode, kind: str, size: tuple[int, int]) -> None:
     """Reduced decoding and shrinking stay within 12 of 256 levels, and within 1.5 on average."""
     blob = encode(kind, _photo(*size))
-    fast = fit(decode(blob, ImageLimits(), least_side=IMAGENET.least_side), IMAGENET)
-    exact = fit(decode(blob, ImageLimits()), IMAGENET, reducing_gap=None)
+    fast = fit(Decoder(ImageLimits()).decode(blob, least_side=IMAGENET.least_side), IMAGENET)
+    exact = fit(Decoder(ImageLimits()).decode(blob), IMAGENET, reducing_gap=None)
     largest, average = _distance(fast, exact)
     assert largest <= 12
     assert average <= 1.5
@@ -72,7 +72,8 @@ def test_the_short_cuts_stay_close(encode: Encode, kind: str, size: tuple[int, i
 
 def test_large_jpegs_are_decoded_small(encode: Encode) -> None:
     """The short cut is really taken: 2000 x 3000 pixels shrink to 500 x 750, above 1.5 times the target."""
-    image = decode(encode("JPEG", _photo(2000, 3000)), ImageLimits(), least_side=IMAGENET.least_side)
+    blob = encode("JPEG", _photo(2000, 3000))
+    image = Decoder(ImageLimits()).decode(blob, least_side=IMAGENET.least_side)
     assert image.size == (500, 750)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -16,11 +17,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from handlers.attn_decode import ImageLimits
 from model_store import pack as packing
-from model_store.errors import ArchiveError
-from model_store.pack import Archive, pack, parse_sums, read_sums, sums_text, write_archive
+from model_store.errors import ArchiveError, InputError
+from model_store.options import ServingOptions
+from model_store.pack import Archive, pack, write_archive
 from model_store.script import ExportedNet, Parity
 from model_store.signature import Identity, InputRecipe, Resize, Signature
+from model_store.sums import parse_sums, read_sums, sums_text
 
 PARITY = Parity(tolerance=1e-4, max_abs_error=0.0, batch_sizes=(1,), form="trace", samples="random")
 NET = ExportedNet(
@@ -94,6 +98,58 @@ def test_the_configuration_leaves_batching_to_the_gateway() -> None:
     )
 
 
+def test_a_hung_worker_is_ended_before_its_caller_gives_up() -> None:
+    """The response timeout is 15 s, and no handler block is written, unless asked for."""
+    config = yaml.safe_load(entries(pack(SIGNATURE, NET))["model-config.yaml"])
+    assert config["responseTimeout"] == 15
+    assert "handler" not in config
+
+
+def test_the_options_are_what_the_handler_reads() -> None:
+    """Limits that were packed are the limits that the handler takes from its configuration."""
+    options = ServingOptions(max_image_bytes=1000, max_image_pixels=2000, response_timeout_s=7)
+    config = yaml.safe_load(entries(pack(SIGNATURE, NET, options))["model-config.yaml"])
+    assert config["responseTimeout"] == 7
+    assert ImageLimits.of_config(config) == ImageLimits(max_image_bytes=1000, max_image_pixels=2000)
+
+
+@pytest.mark.parametrize("name", ["max_image_bytes", "max_image_pixels", "response_timeout_s"])
+def test_numbers_below_one_are_refused(name: str) -> None:
+    """The message names option, value and rule."""
+    with pytest.raises(InputError, match=f"{name}: 0 must be at least 1"):
+        ServingOptions(**{name: 0})  # type: ignore[arg-type] # one of the three numbers
+
+
+@pytest.mark.parametrize("card", [{"a": torch.ones(1)}, {"a": float("nan")}, {1: 0, "a": 0}, [1]])
+def test_a_card_that_json_cannot_hold_is_refused(card: object) -> None:
+    """At once, with the reason, not as a failure to write it."""
+    with pytest.raises(InputError, match="card: must "):
+        replace(SIGNATURE, card=card)  # type: ignore[arg-type] # what a user's file may hold
+
+
+def test_the_entry_defines_one_class_and_names_what_is_missing(tmp_path: Path) -> None:
+    """TorchServe hides an ImportError of a handler's module, so that it must become another."""
+    (tmp_path / "attn_entry.py").write_bytes(entries(pack(SIGNATURE, NET))["attn_entry.py"])
+    package = tmp_path / "attn_handlers"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "classify.py").write_text("class Classifier: ...")
+    code = (
+        "import attn_entry as entry;"
+        "print([n for n, v in vars(entry).items() if isinstance(v, type) and v.__module__ == entry.__name__])"
+    )
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['Handler']"
+    (package / "classify.py").write_text("import nowhere_to_be_found")
+    failed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    last = failed.stderr.splitlines()[-1]
+    assert last == (
+        "RuntimeError: the archive's handler cannot be imported: No module named 'nowhere_to_be_found'"
+    )
+
+
 def test_the_repository_s_handlers_travel_unchanged() -> None:
     """Every source of handlers/ is there under another package name, and nothing else of the folder."""
     folder = Path(__file__).parents[2] / "handlers"
@@ -156,16 +212,31 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.mar"]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ServingOptions(cuda_dtype="float16"),
+        ServingOptions(max_image_pixels=9),
+        ServingOptions(response_timeout_s=9),
+    ],
+)
+def test_other_options_are_noticed(tmp_path: Path, options: ServingOptions) -> None:
+    """An archive that was packed with other options is not what is asked for now."""
+    path = write_archive(tmp_path, pack(SIGNATURE, NET))
+    assert packing.is_current(path, ServingOptions(cuda_dtype="float32"))
+    assert not packing.is_current(path, options)
+
+
 def test_old_handlers_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An archive that was packed before the handlers changed is not up to date any more."""
     path = write_archive(tmp_path, pack(SIGNATURE, NET))
-    assert packing.has_current_handlers(path)
+    assert packing.is_current(path, ServingOptions())
     changed = tmp_path / "site" / "handlers"
     changed.mkdir(parents=True)
     (changed / "__init__.py").write_text("# of tomorrow\n")
     monkeypatch.delitem(sys.modules, "handlers", raising=False)  # an imported one would be found first
     monkeypatch.syspath_prepend(str(changed.parent))
-    assert not packing.has_current_handlers(path)
+    assert not packing.is_current(path, ServingOptions())
 
 
 NAMES = st.text(
