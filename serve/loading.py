@@ -1,4 +1,4 @@
-"""How models come in: from the model store into a supervised TorchServe, or from engines that hold them.
+"""How models come in from the model store into a supervised TorchServe.
 
 The walk of an archive: its hash is checked while it is copied into TorchServe's own store, TorchServe
 loads it and warms it up, the engine describes it, and a canary prediction must come back finite. Only
@@ -8,14 +8,14 @@ then does the version become ready.
 from __future__ import annotations
 
 import asyncio
-import re
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import structlog
 
-from serve.archive import Archive, copy_verified, open_archive, read_sums
+from serve.archive import Archive, copy_verified
 from serve.batcher import Batcher
 from serve.core.card import ModelCard
 from serve.core.catalog import ModelState
@@ -25,12 +25,12 @@ from serve.core.errors import (
     NotFoundError,
     ServeError,
     UnavailableError,
-    UnsupportedError,
 )
 from serve.core.messages import Batch, Items, Kind, ModelRef
 from serve.engines.base import Engine, ModelControl
 from serve.engines.pool import EnginePool
 from serve.repository import Entry, Repository
+from serve.store import Store, may_be_name, read_store
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +39,7 @@ DESCRIBE_TIMEOUT_S = 5.0
 # TorchServe loads one model in one process: importing torch is most of it, and two keep two cores busy.
 LOADS_AT_ONCE = 2
 UNLOAD_POLL_S = 0.02
-BY_ROLLOUT = "engines that run elsewhere change models by rollout, not by this call"
+NOT_THERE = "is not in the model store"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,11 @@ class LocalLoader:
         self._engine = engine
         self._control = control
         self._options = options
-        self._wanted: set[str] = set(options.models)
+        # None: all that are in the store. What a caller has unloaded stays so in the next TorchServe, too.
+        self._named: set[str] | None = set(options.models) or None
+        self._unloaded: set[str] = set()
+        # Begun to load or to unload and not ended well: this TorchServe may still have them registered.
+        self._remains: set[ModelRef] = set()
         self._target: Path | None = None
         self._room = asyncio.Semaphore(LOADS_AT_ONCE)
         # Two loads of one model at once would find it half there.
@@ -125,7 +129,8 @@ class LocalLoader:
         """
         async with self._changes:
             self._target = target
-            await self._load_wanted()
+            self._remains.clear()
+            await self._load_wanted(await self._read_store())
 
     def lose_all(self, reason: str) -> None:
         """Say that nothing can be answered until `load_all` is through again: TorchServe is gone."""
@@ -134,18 +139,6 @@ class LocalLoader:
             if entry.state is ModelState.READY:
                 self._house.dismiss(entry.ref, self._engine, ModelState.LOADING, reason)
 
-    async def _load_wanted(self) -> None:
-        files = _files(self._options.source)
-        if not files:
-            store = str(self._options.source)
-            log.warning("the model store is empty", store=store, hint="attnserve build --demo")
-        wanted = self._wanted or files.keys()
-        self._house.repository.pinned |= wanted
-        for name in sorted(wanted - files.keys()):
-            log.error("model not in the model store", model=name, store=str(self._options.source))
-        chosen = [path for name in sorted(wanted & files.keys()) for path in files[name]]
-        await asyncio.gather(*(self._try(path) for path in chosen))
-
     async def load(self, name: str) -> None:
         """Load every archive of that name, anew or again.
 
@@ -153,47 +146,103 @@ class LocalLoader:
             NotFoundError: The model store has none.
             ServeError: One cannot be loaded; a version that was ready stays ready.
         """
-        paths = _files(self._options.source).get(name, [])
-        if not paths:
-            raise NotFoundError(f"model {name!r} is not in the model store")
         async with self._changes:
-            for path in paths:
-                await self._load_new(await self._open(path))
-        self._house.repository.pinned.add(name)
-        if self._wanted:
-            self._wanted.add(name)
+            store = (await self._read_store()).only([name])
+            if not store.names:
+                raise NotFoundError(f"model {name!r} is not in the model store")
+            self._show_refusals(store)
+            for archive in store.archives:
+                await self._load_new(archive)
+            for refusal in store.refusals:
+                raise refusal.error
+            self._want(name)
 
     async def unload(self, name: str) -> None:
         """Let every version of that name go, once what it runs is answered.
 
         Raises:
             NotFoundError: No version is known.
+            EngineError: TorchServe does not let one go.
         """
-        self._house.repository.find(name)
-        self._wanted.discard(name)
-        self._house.repository.pinned.discard(name)
         async with self._changes:
+            self._house.repository.find(name)
+            self._unloaded.add(name)
+            self._house.repository.pinned.discard(name)
             for entry in self._house.repository.entries(name):
-                if entry.state is ModelState.READY:
-                    await self._unload(entry.ref)
+                await self._unload(entry.ref)
+
+    def _want(self, name: str) -> None:
+        self._house.repository.pinned.add(name)
+        self._unloaded.discard(name)
+        if self._named is not None:
+            self._named.add(name)
+
+    async def _read_store(self) -> Store:
+        return await asyncio.to_thread(read_store, self._options.source)
+
+    async def _load_wanted(self, store: Store) -> None:
+        if not store.names:
+            where = str(self._options.source)
+            log.warning("the model store is empty", store=where, hint="attnserve build --demo")
+        wanted = (store.names if self._named is None else self._named) - self._unloaded
+        self._house.repository.pinned |= wanted
+        self._show_missing(wanted - store.names)
+        for refusal in store.refusals:
+            if refusal.ref is None or refusal.ref.name in wanted:
+                log.error("model not loaded", archive=refusal.file_name, error=refusal.error.message)
+        store = store.only(wanted)
+        self._show_refusals(store)
+        self._show_vanished({archive.card.ref for archive in store.archives})
+        await asyncio.gather(*(self._try(archive) for archive in store.archives))
+
+    def _show_missing(self, names: AbstractSet[str]) -> None:
+        for name in sorted(names):
+            log.error("model not in the model store", model=name, store=str(self._options.source))
+            if may_be_name(name) and not self._house.repository.entries(name):
+                self._put_unavailable(ModelRef(name=name, version="1"), NOT_THERE)
+
+    def _show_refusals(self, store: Store) -> None:
+        for refusal in store.refusals:
+            entry = self._house.repository.get(refusal.ref) if refusal.ref else None
+            # What is loaded goes on being served, whatever has become of its file.
+            if refusal.ref and not (entry and entry.ready):
+                self._put_unavailable(refusal.ref, refusal.error.message)
+
+    def _show_vanished(self, there: AbstractSet[ModelRef]) -> None:
+        """Versions that the last TorchServe had, and that this one will not have."""
+        for entry in self._house.repository.entries():
+            if entry.state is ModelState.LOADING and entry.ref not in there:
+                self._put_unavailable(entry.ref, NOT_THERE)
+
+    def _put_unavailable(self, ref: ModelRef, reason: str) -> None:
+        self._house.repository.put(Entry(ref=ref, state=ModelState.UNAVAILABLE, reason=reason))
 
     async def _unload(self, ref: ModelRef) -> None:
         self._house.repository.put(Entry(ref=ref, state=ModelState.UNLOADING))
         # A poll, since it is rare and short and no event need be kept for it.
         while self._house.batcher.waiting(ref) or self._house.pool.running(ref):  # noqa: ASYNC110
             await asyncio.sleep(UNLOAD_POLL_S)
-        self._house.dismiss(ref, self._engine, ModelState.UNAVAILABLE, "unloaded")
-        await self._control.unload(ref, self._options.load_timeout_s)
+        reason = "unloaded"
+        try:
+            if self._target is not None:
+                await self._unregister(ref)
+        except ServeError as error:
+            reason = f"could not be unloaded: {error.message}"
+            raise
+        finally:
+            self._house.dismiss(ref, self._engine, ModelState.UNAVAILABLE, reason)
         log.info("model unloaded", model=str(ref))
 
-    async def _open(self, path: Path) -> Archive:
-        return await asyncio.to_thread(lambda: open_archive(path, read_sums(path.parent)))
+    async def _unregister(self, ref: ModelRef) -> None:
+        self._remains.add(ref)
+        await self._control.unload(ref, self._options.load_timeout_s)
+        self._remains.discard(ref)
 
-    async def _try(self, path: Path) -> None:
+    async def _try(self, archive: Archive) -> None:
         try:
-            await self._load(await self._open(path))
+            await self._load(archive)
         except ServeError as error:
-            log.error("model not loaded", archive=path.name, error=error.message)  # noqa: TRY400  an expected end
+            log.error("model not loaded", archive=archive.file_name, error=error.message)  # noqa: TRY400  an expected end
 
     async def _load_new(self, archive: Archive) -> None:
         entry = self._house.repository.get(archive.card.ref)
@@ -210,90 +259,23 @@ class LocalLoader:
         self._house.repository.put(Entry(ref=ref, state=ModelState.LOADING))
         try:
             async with self._room:
-                file_name = await asyncio.to_thread(copy_verified, archive, self._target)
-                await self._control.load(file_name, self._options.load_timeout_s)
-                card = await self._engine.describe(ref, DESCRIBE_TIMEOUT_S)
-                await canary(self._engine, card)
+                card = await self._bring_in(archive, self._target)
         except ServeError as error:
-            self._house.repository.put(Entry(ref=ref, state=ModelState.UNAVAILABLE, reason=error.message))
+            self._put_unavailable(ref, error.message)
             raise
         self._house.admit(card, self._engine)
         log.info(
             "model ready", model=str(ref), attention=card.attention, contents_sha256=card.contents_sha256[:12]
         )
 
-
-def _files(store: Path) -> dict[str, list[Path]]:
-    """The archives of a folder by model: NAME.mar and NAME-vVERSION.mar."""
-    found: dict[str, list[Path]] = {}
-    for path in sorted(store.glob("*.mar")):
-        found.setdefault(re.sub(r"(-v[0-9]+)?\.mar$", "", path.name), []).append(path)
-    return found
-
-
-class RemoteWatcher:
-    """Learns from remote engines what they hold, and notices when they stop holding it."""
-
-    def __init__(self, house: House, engine: Engine, models: tuple[str, ...], interval_s: float) -> None:
-        """Watch the named models on one engine; `run` does it."""
-        self._house = house
-        self._engine = engine
-        self._models = models
-        self._interval_s = interval_s
-        self._admitted: dict[str, ModelRef] = {}
-        house.repository.pinned |= set(models)
-
-    async def run(self) -> None:
-        """Ask for each model's card, again and again, until cancelled."""
-        while True:
-            await asyncio.gather(*(self._look(name) for name in self._models))
-            await asyncio.sleep(self._interval_s)
-
-    async def _look(self, name: str) -> None:
-        known = self._admitted.get(name)
-        try:
-            card = await self._engine.describe(ModelRef(name=name, version=""), DESCRIBE_TIMEOUT_S)
-            if known == card.ref:
-                return
-            self._compare(card)
-            await canary(self._engine, card)
-        except ServeError as error:
-            self._lost(name, known, error)
-            return
-        if known is not None:
-            self._house.dismiss(known, self._engine, ModelState.UNAVAILABLE, f"replaced by {card.ref}")
-        self._admitted[name] = card.ref
-        self._house.admit(card, self._engine)
-        log.info("model ready", model=str(card.ref), engine=self._engine.name)
-
-    def _lost(self, name: str, known: ModelRef | None, error: ServeError) -> None:
-        if known is None:
-            log.warning("model not ready", model=name, engine=self._engine.name, error=error.message)
-            return
-        del self._admitted[name]
-        self._house.dismiss(known, self._engine, ModelState.UNAVAILABLE, error.message)
-        log.warning("model lost", model=str(known), engine=self._engine.name, error=error.message)
-
-    def _compare(self, card: ModelCard) -> None:
-        """Two engines must not answer for one version with different contents."""
-        entry = self._house.repository.get(card.ref)
-        if entry is None or entry.card is None or not self._house.pool.holders(card.ref):
-            return
-        if entry.card.contents_sha256 != card.contents_sha256:
-            message = (
-                f"model {card.ref} on engine {self._engine.name} has contents {card.contents_sha256[:12]}, "
-                f"other engines have {entry.card.contents_sha256[:12]}: it gets no requests"
-            )
-            raise EngineError(message, reason="refused", retryable=False)
-
-
-class RemoteOnly:
-    """The loader of a gateway whose engines run elsewhere: they change models by rollout."""
-
-    async def load(self, name: str) -> None:
-        """Refuse."""
-        raise UnsupportedError(f"model {name!r}: {BY_ROLLOUT}")
-
-    async def unload(self, name: str) -> None:
-        """Refuse."""
-        raise UnsupportedError(f"model {name!r}: {BY_ROLLOUT}")
+    async def _bring_in(self, archive: Archive, target: Path) -> ModelCard:
+        ref = archive.card.ref
+        file_name = await asyncio.to_thread(copy_verified, archive, target)
+        if ref in self._remains:
+            await self._unregister(ref)
+        self._remains.add(ref)
+        await self._control.load(file_name, self._options.load_timeout_s)
+        card = await self._engine.describe(ref, DESCRIBE_TIMEOUT_S)
+        await canary(self._engine, card)
+        self._remains.discard(ref)
+        return card

@@ -106,15 +106,6 @@ class Repository:
         ready = [entry for entry in versions if entry.ready]
         return (ready or versions)[-1]
 
-    def resolve(self, name: str, version: str = "") -> ModelCard:
-        """The card of the version that will answer.
-
-        Raises:
-            NotFoundError: No such model, or no such version of it.
-            UnavailableError: It is known and cannot answer now.
-        """
-        return self.find(name, version).serving_card()
-
     def ready(self, name: str) -> bool:
         """Whether any version of that model can answer."""
         return any(entry.ready for entry in self.entries(name))

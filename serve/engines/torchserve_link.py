@@ -42,9 +42,13 @@ class ChannelOptions:
     max_message_bytes: int = 64 * 1024 * 1024
     max_reconnect_pause_s: float = 2.0
 
-    def as_arguments(self) -> list[tuple[str, Any]]:
+    def as_arguments(self, target: str) -> list[tuple[str, Any]]:
         """Channel arguments as gRPC names them."""
+        # A name may stand for many workers: use them all. A single address is better served by gRPC's own
+        # choice, which connects anew as soon as it is asked.
+        policy = [("grpc.lb_policy_name", "round_robin")] if target.startswith("dns:") else []
         return [
+            *policy,
             ("grpc.max_receive_message_length", self.max_message_bytes),
             ("grpc.max_send_message_length", self.max_message_bytes),
             ("grpc.initial_reconnect_backoff_ms", 100),
@@ -54,8 +58,6 @@ class ChannelOptions:
             ("grpc.keepalive_time_ms", 6 * 60 * 1000),
             # Channels to one address must not share a connection, nor its memory of failures.
             ("grpc.use_local_subchannel_pool", 1),
-            # One name may stand for many workers: use them all, not the first.
-            ("grpc.lb_policy_name", "round_robin"),
         ]
 
 
@@ -161,7 +163,7 @@ class Link:
         target = self._target()
         if target != self._connected_to:
             self._retire()
-            self._channel = grpc.aio.insecure_channel(target, options=self._options.as_arguments())
+            self._channel = grpc.aio.insecure_channel(target, options=self._options.as_arguments(target))
             self._stub = self._make_stub(self._channel)
             self._connected_to = target
         return self._stub

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.demo import Demo, list_again
-from tests.e2e.oip import ask, grpc_raw
-from tests.e2e.processes import attnserve
-from tests.e2e.stacks import Stack, started
+from tests.e2e.oip import RefusedError, ask, grpc_raw
+from tests.e2e.processes import attnserve, wait_until
+from tests.e2e.stacks import Stack, StartStack, started
 
 MODEL = "digits_plain"
 
@@ -67,6 +67,24 @@ def test_a_new_version_takes_over(own_store: tuple[Stack, Path], demo: Demo) -> 
     assert (new.version, new.parameters) == ("2", {"untrained": True})
     old = grpc_raw(stack, ask(MODEL, demo.images[0], version="1"))
     assert (old.version, old.labels) == ("1", [demo.labels[0]])
+
+
+def test_names_come_from_the_cards(start_stack: StartStack, demo: Demo, tmp_path: Path) -> None:
+    """A renamed archive serves its model, which stays unloaded in the next TorchServe until it is loaded."""
+    store = tmp_path / "store"
+    shutil.copytree(demo.archives, store, ignore=shutil.ignore_patterns("digits_eca.mar", "digits_sk.mar"))
+    (store / f"{MODEL}.mar").rename(store / "production.mar")
+    list_again(store / "production.mar")
+    stack = start_stack(model_store=store, models="[]")
+    assert grpc_raw(stack, ask(MODEL, demo.images[0])).labels == [demo.labels[0]]
+    assert stack.rest.post(f"/v2/repository/models/{MODEL}/unload").status_code == 200
+    stack.java().kill()
+    wait_until(lambda: len(stack.events("model ready")) == 3, 60, "the other model is served again")
+    stack.wait_ready()
+    with pytest.raises(RefusedError, match="it is unavailable: unloaded"):
+        grpc_raw(stack, ask(MODEL, demo.images[0]))
+    assert stack.rest.post(f"/v2/repository/models/{MODEL}/load").status_code == 200
+    assert grpc_raw(stack, ask(MODEL, demo.images[0])).labels == [demo.labels[0]]
 
 
 def change(archive: Path) -> None:

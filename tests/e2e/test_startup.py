@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.demo import Demo, list_again
 from tests.e2e.oip import RefusedError, ask, grpc_raw, rest_json
 from tests.e2e.processes import attnserve, wait_until
-from tests.e2e.stacks import StartStack
+from tests.e2e.stacks import StartStack, series_name
 
 END_S = 30.0
 # Read by every Python at its start: hides the package that brings Java, without touching the installation.
@@ -71,8 +71,20 @@ def test_models_that_cannot_be_loaded(start_stack: StartStack, demo: Demo, tmp_p
     assert "is not listed in SHA256SUMS" in reasons["stranger.mar"]
     assert [event["model"] for event in stack.events("model not in the model store")] == ["missing"]
     assert grpc_raw(stack, ask("digits_se", demo.images[0])).labels == [demo.labels[0]]
-    with pytest.raises(RefusedError, match="digits_plain"):
-        rest_json(stack, ask("digits_plain", demo.images[0]))
+    index = {line["name"]: line for line in stack.rest.post("/v2/repository/index", json={}).json()}
+    assert {name: line["state"] for name, line in index.items()} == {
+        name: "READY" if name == "digits_se" else "UNAVAILABLE" for name in wanted
+    }
+    assert {
+        f"{name}.mar": index[name]["reason"] for name in ("digits_plain", "digits_sk", "stranger")
+    } == reasons
+    for name in ("digits_plain", "missing"):
+        for way in (grpc_raw, rest_json):
+            with pytest.raises(RefusedError, match=f"'{name}' version 1 is not ready") as refused:
+                way(stack, ask(name, demo.images[0]))
+            assert refused.value.status in ("UNAVAILABLE", 503)
+            assert str(tmp_path) not in str(refused.value)
+        assert stack.series()[series_name("attnserve_model_ready", model=name, version="1")] == 0
     assert not stack.is_ready()
 
 

@@ -46,8 +46,8 @@ def test_the_highest_ready_version_is_the_default(repository: Repository) -> Non
     for version in ("9", "10", "2"):
         repository.put(entry(version))
     repository.put(entry("11", ModelState.LOADING))
-    assert repository.resolve(NAME) == card("10")
-    assert repository.resolve(NAME, "2") == card("2")
+    assert repository.find(NAME).serving_card() == card("10")
+    assert repository.find(NAME, "2").serving_card() == card("2")
     assert [known.ref.version for known in repository.entries(NAME)] == ["2", "9", "10", "11"]
 
 
@@ -59,7 +59,7 @@ def test_without_a_ready_version_the_highest_says_why(repository: Repository) ->
     )
     message = "'digits_se' version 2 is not ready, it is unavailable: no memory"
     with pytest.raises(UnavailableError, match=message) as raised:
-        repository.resolve(NAME)
+        repository.find(NAME).serving_card()
     assert raised.value.retry_after_s == 1.0
 
 
@@ -68,11 +68,11 @@ def test_what_is_not_known_is_not_found(repository: Repository) -> None:
     repository.put(entry("1"))
     repository.put(entry("3"))
     with pytest.raises(NotFoundError, match="model 'resnet' is not found"):
-        repository.resolve("resnet")
+        repository.find("resnet")
     with pytest.raises(NotFoundError, match="model '' is not found"):
-        repository.resolve("")
+        repository.find("")
     with pytest.raises(NotFoundError, match="has no version '2'; known: 1, 3"):
-        repository.resolve(NAME, "2")
+        repository.find(NAME, "2")
     assert repository.get(ModelRef(name=NAME, version="2")) is None
 
 
@@ -82,7 +82,7 @@ def test_a_card_stays_known_when_the_version_goes(repository: Repository) -> Non
     repository.put(entry("1", ModelState.UNAVAILABLE))
     assert repository.find(NAME).known_card() == card("1")
     with pytest.raises(UnavailableError):
-        repository.resolve(NAME)
+        repository.find(NAME).serving_card()
 
 
 def test_the_server_is_ready_when_every_pinned_model_is(repository: Repository) -> None:
