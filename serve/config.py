@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from serve.core.access import Role
+from serve.core.messages import MODEL_NAME
 from serve.torchserve_config import DEFAULT_JAVA_OPTIONS
 
 PREFIX = "ATTNSERVE_"
@@ -26,7 +27,7 @@ FOREIGN_VARIABLES = frozenset({"ATTNSERVE_REQUIRE_GPU", "ATTNSERVE_TOKEN"})
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
-ModelName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+ModelName = Annotated[str, Field(pattern=f"^{MODEL_NAME}$")]
 
 
 class ConfigError(ValueError):

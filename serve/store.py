@@ -14,12 +14,12 @@ from pathlib import Path
 import structlog
 
 from serve.archive import Archive, ArchiveError, open_archive, read_sums
-from serve.core.messages import ModelRef
+from serve.core.messages import MODEL_NAME, MODEL_VERSION, ModelRef
 
 log = structlog.get_logger(__name__)
 
-_FILE_NAME = re.compile(r"(?P<name>[a-z0-9][a-z0-9_.-]{0,63}?)(-v(?P<version>[1-9][0-9]{0,5}))?\.mar")
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+_NAME = re.compile(MODEL_NAME)
+_FILE_NAME = re.compile(rf"(?P<name>{MODEL_NAME}?)(-v(?P<version>{MODEL_VERSION}))?\.mar")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

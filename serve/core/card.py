@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from serve.core.errors import InvalidRequestError
-from serve.core.messages import ModelRef
+from serve.core.messages import MODEL_NAME, MODEL_VERSION, ModelRef
 
 SIGNATURE_FORMAT = 1
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
-_VERSION = re.compile(r"[1-9][0-9]{0,5}")
+_NAME = re.compile(MODEL_NAME)
+_VERSION = re.compile(MODEL_VERSION)
 
 
 class CardError(InvalidRequestError):

@@ -91,6 +91,11 @@ class InferResponse:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
 
 
+# Regular expressions of what a model and a version may be called.
+MODEL_NAME = r"[a-z0-9][a-z0-9_.-]{0,63}"
+MODEL_VERSION = r"[1-9][0-9]{0,5}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRef:
     """A model and one of its versions, both resolved."""
