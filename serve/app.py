@@ -30,7 +30,6 @@ from prometheus_client import (
 )
 
 from serve.batcher import Batcher, Surroundings
-from serve.config import Config
 from serve.core.access import Access, Token
 from serve.core.batching import Limits
 from serve.edge.grpc_api import build_grpc_server
@@ -42,6 +41,7 @@ from serve.loading import House
 from serve.metrics import Metrics
 from serve.repository import Repository
 from serve.service import Parts, Service, ServiceOptions
+from serve.settings import Config
 from serve.usage import UsageBook
 
 log = structlog.get_logger(__name__)

@@ -1,178 +1,28 @@
 """Configuration: one YAML file, overridden by ATTNSERVE_* variables, read once into frozen values.
 
-Every setting is declared here with its unit in its name and its help text beside it. The variable
-of `batching.max_queue_delay_ms` is ATTNSERVE_BATCHING_MAX_QUEUE_DELAY_MS, and so on.
+The variable of `batching.max_queue_delay_ms` is ATTNSERVE_BATCHING_MAX_QUEUE_DELAY_MS, and so on.
 """
 
 from __future__ import annotations
 
 import difflib
-import ipaddress
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from serve.core.access import Role
-from serve.core.messages import MODEL_NAME
-from serve.torchserve_config import DEFAULT_JAVA_OPTIONS
+from serve.settings import Config
 
 PREFIX = "ATTNSERVE_"
 # Set by the worker's side or by the CLI, not settings of the gateway.
 FOREIGN_VARIABLES = frozenset({"ATTNSERVE_REQUIRE_GPU", "ATTNSERVE_TOKEN"})
 
-Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-ModelName = Annotated[str, Field(pattern=f"^{MODEL_NAME}$")]
-
 
 class ConfigError(ValueError):
     """The configuration breaks a rule; the operator's fault, the message names key, value and rule."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class BatchingConfig(_Section):
-    """How requests are gathered."""
-
-    max_batch_images: Count = Field(
-        default=16, description="Most images in a batch; each model's own limit holds too."
-    )
-    max_queue_images: Count = Field(
-        default=1024, description="Most images that may wait for a model, its channel gates counted apart."
-    )
-    max_queue_delay_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
-        default=0.0, description="How long an idle worker waits for a batch to fill; 0: not at all."
-    )
-    prefetch_batches: Annotated[int, Field(ge=0)] = Field(
-        default=1, description="Full batches handed to a busy worker ahead of time."
-    )
-
-
-class EngineConfig(_Section):
-    """A TorchServe that runs elsewhere."""
-
-    address: str = Field(min_length=1, description="host:port of its gRPC inference port.")
-    models: tuple[ModelName, ...] = Field(min_length=1, description="Names of the models that it holds.")
-
-
-class AttemptsConfig(_Section):
-    """How engines are called."""
-
-    workers: Count = Field(default=1, description="Worker processes of each engine for a model.")
-    attempts: Count = Field(default=2, description="Most attempts for a batch, the first included.")
-    attempt_timeout_s: Seconds = Field(default=20.0, description="Longest time for one attempt.")
-    probe_interval_s: Seconds = Field(
-        default=2.0, description="How often a remote engine is asked for its models."
-    )
-
-
-class TorchServeConfig(_Section):
-    """The TorchServe that the gateway supervises when no engines are listed."""
-
-    start_timeout_s: Seconds = Field(
-        default=60.0, description="Longest time for Java to answer after its start."
-    )
-    load_timeout_s: Seconds = Field(
-        default=300.0, description="Longest time for a model to load and warm up."
-    )
-    max_message_bytes: Count = Field(default=256 * 2**20, description="Largest batch, in bytes.")
-    jvm_options: tuple[str, ...] = Field(
-        default=DEFAULT_JAVA_OPTIONS, description="Options of the Java process."
-    )
-
-
-class TokenConfig(_Section):
-    """A bearer token, kept as its digest; `attnserve token` makes one."""
-
-    name: str = Field(min_length=1, description="Who uses it; shown in logs.")
-    role: Literal["infer", "operate", "admin"] = Field(default="infer", description="What it allows.")
-    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the secret, hexadecimal.")
-
-    @property
-    def level(self) -> Role:
-        """The role as a value that can be compared."""
-        return Role[self.role.upper()]
-
-
-class Config(_Section):
-    """All settings of one gateway process."""
-
-    host: str = Field(default="127.0.0.1", description="Address that all three ports bind to.")
-    http_port: Port = Field(default=8000, description="REST; 0 picks a free one.")
-    grpc_port: Port = Field(default=8001, description="gRPC; 0 picks a free one.")
-    metrics_port: Port = Field(default=8002, description="Prometheus; 0 picks a free one.")
-    allow_unauthenticated: bool = Field(
-        default=False,
-        description="Bind beyond loopback without tokens; anybody who reaches the port may use it.",
-    )
-    tokens: tuple[TokenConfig, ...] = Field(
-        default=(), description="Who may call; empty: everybody, on loopback only."
-    )
-    tokens_file: Path | None = Field(
-        default=None, description="YAML file with more tokens, a list as under `tokens`."
-    )
-    model_store: Path = Field(
-        default=Path("model_store/archives"), description="Folder of the archives and SHA256SUMS."
-    )
-    models: tuple[ModelName, ...] = Field(
-        default=(), description="Models to load and to be ready for; empty: all in the store."
-    )
-    engines: tuple[EngineConfig, ...] = Field(
-        default=(), description="Remote engines; empty: supervise a local TorchServe."
-    )
-    run_dir: Path = Field(default=Path("run"), description="Folder for logs and run-time files.")
-    drain_timeout_s: Seconds = Field(
-        default=8.0, description="Longest time from SIGTERM to the end of the process."
-    )
-    request_timeout_s: Seconds = Field(
-        default=30.0, description="Deadline of a request whose caller sets none."
-    )
-    max_request_images: Count = Field(default=128, description="Most images in one request.")
-    max_request_bytes: Count = Field(
-        default=64 * 2**20, description="Largest request, in bytes, after decompression."
-    )
-    body_timeout_s: Seconds = Field(default=30.0, description="Longest time for a REST body to arrive.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Least severe line logged."
-    )
-    log_format: Literal["auto", "json", "console"] = Field(
-        default="auto", description="auto: console on a terminal."
-    )
-    batching: BatchingConfig = BatchingConfig()
-    attempts: AttemptsConfig = AttemptsConfig()
-    torchserve: TorchServeConfig = TorchServeConfig()
-
-    @model_validator(mode="after")
-    def _closed_or_local(self) -> Self:
-        if not (self.tokens or self.allow_unauthenticated or _is_loopback(self.host)):
-            raise ValueError(
-                f"host is {self.host!r}, which others can reach, and no tokens are set: add tokens "
-                "(attnserve token NAME), or set allow_unauthenticated: true if something else guards the port"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _all_different(self) -> Self:
-        ports = [port for port in (self.http_port, self.grpc_port, self.metrics_port) if port]
-        _check_different("http_port, grpc_port, metrics_port: the ports", ports)
-        _check_different("tokens: the names", [token.name for token in self.tokens])
-        # The address is the engine's name in metrics, and load is counted by it.
-        _check_different("engines: the addresses", [engine.address for engine in self.engines])
-        return self
-
-    @model_validator(mode="after")
-    def _request_fits_in_a_message(self) -> Self:
-        request, message = self.max_request_bytes, self.torchserve.max_message_bytes
-        if request > message:
-            raise ValueError(f"max_request_bytes is {request}, above torchserve.max_message_bytes, {message}")
-        return self
 
 
 def read_config(path: Path | None, environment: Mapping[str, str]) -> Config:
@@ -287,15 +137,3 @@ def _section(loc: Sequence[int | str]) -> type[BaseModel]:
 def _nearest(name: str, known: Collection[str], prefix: str = "") -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {prefix}{close[0]}?" if close else ""
-
-
-def _check_different(what: str, values: Sequence[object]) -> None:
-    if len(set(values)) != len(values):
-        raise ValueError(f"{what} {list(values)} are not all different")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from serve.config import Config, EngineConfig
 from serve.engines.torchserve import TorchServeControl, TorchServeEngine
 from serve.engines.torchserve_link import ChannelOptions
 from serve.loading import House, LocalLoader, LocalOptions
 from serve.metrics import Metrics
 from serve.service import Loader
+from serve.settings import Config, EngineConfig
 from serve.supervisor import Supervisor
 from serve.torchserve_process import Launch
 from serve.watching import RemoteOnly, RemoteWatcher

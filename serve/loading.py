@@ -12,7 +12,6 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import structlog
 
 from serve.archive import Archive, copy_verified
@@ -21,20 +20,19 @@ from serve.core.card import ModelCard
 from serve.core.catalog import ModelState
 from serve.core.errors import (
     ConflictError,
-    EngineError,
     NotFoundError,
     ServeError,
     UnavailableError,
 )
-from serve.core.messages import Batch, Items, Kind, ModelRef
+from serve.core.messages import ModelRef
 from serve.engines.base import Engine, ModelControl
+from serve.engines.canary import CANARY_TIMEOUT_S, canary
 from serve.engines.pool import EnginePool
 from serve.repository import Entry, Repository
 from serve.store import Store, may_be_name, read_store
 
 log = structlog.get_logger(__name__)
 
-CANARY_TIMEOUT_S = 30.0
 DESCRIBE_TIMEOUT_S = 5.0
 # TorchServe loads one model in one process: importing torch is most of it, and two keep two cores busy.
 LOADS_AT_ONCE = 2
@@ -67,25 +65,6 @@ class House:
             return UnavailableError(message, retry_after_s=1.0)
 
         self.batcher.forget(ref, gone)
-
-
-async def canary(engine: Engine, card: ModelCard) -> None:
-    """Predict one grey image, and see that what comes back is finite.
-
-    Raises:
-        EngineError: It is not, or there is no answer.
-    """
-    height, width = card.input_size
-    blob = np.zeros((1, 3, height, width), dtype="<f4").tobytes()
-    items = Items(kind=Kind.INPUT, blobs=(blob,), shape=(1, 3, height, width))
-    batch = Batch(parts=(items,), outputs=frozenset({"probabilities"}))
-    reply = await engine.predict(card.ref, batch, CANARY_TIMEOUT_S)
-    rows = reply.outputs["probabilities"]
-    if reply.status != (0,) or rows.shape != (1, card.classes) or not np.isfinite(rows).all():
-        why = reply.messages.get(0, f"shape {rows.shape}")
-        raise EngineError(
-            f"{card.ref}: the canary prediction failed: {why}", reason="garbled", retryable=False
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,6 +255,6 @@ class LocalLoader:
         self._remains.add(ref)
         await self._control.load(file_name, self._options.load_timeout_s)
         card = await self._engine.describe(ref, DESCRIBE_TIMEOUT_S)
-        await canary(self._engine, card)
+        await canary(self._engine, card, CANARY_TIMEOUT_S)
         self._remains.discard(ref)
         return card

@@ -11,8 +11,8 @@ import uvloop
 from rich.console import Console
 
 from serve.app import Gateway, SetupError
-from serve.config import Config
 from serve.core.errors import ServeError
+from serve.settings import Config
 
 FAILED, WRONG = 1, 2
 SIGNALS = (signal.SIGTERM, signal.SIGINT)

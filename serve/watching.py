@@ -12,7 +12,8 @@ from serve.core.catalog import ModelState
 from serve.core.errors import EngineError, UnsupportedError
 from serve.core.messages import ModelRef
 from serve.engines.base import Engine
-from serve.loading import DESCRIBE_TIMEOUT_S, House, canary
+from serve.engines.canary import CANARY_TIMEOUT_S, canary
+from serve.loading import DESCRIBE_TIMEOUT_S, House
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +48,7 @@ class RemoteWatcher:
             card = await self._engine.describe(ModelRef(name=name, version=""), DESCRIBE_TIMEOUT_S)
             if known is None or known.ref != card.ref:
                 self._compare_with_others(card)
-                await canary(self._engine, card)
+                await canary(self._engine, card, CANARY_TIMEOUT_S)
             else:
                 self._compare(card, known.contents_sha256, "it had")
         except EngineError as error:

@@ -9,21 +9,20 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from serve.config import (
+from serve.config import ConfigError, read_config, settings
+from serve.core.access import Role
+from serve.settings import (
     AttemptsConfig,
     BatchingConfig,
     Config,
-    ConfigError,
     EngineConfig,
+    TlsConfig,
     TokenConfig,
     TorchServeConfig,
-    read_config,
-    settings,
 )
-from serve.core.access import Role
 
 DIGEST = "0123456789abcdef" * 4
-SECTIONS = (Config, BatchingConfig, AttemptsConfig, TorchServeConfig, EngineConfig, TokenConfig)
+SECTIONS = (Config, BatchingConfig, AttemptsConfig, TorchServeConfig, EngineConfig, TokenConfig, TlsConfig)
 
 
 def read(tmp_path: Path, text: str, **environment: str) -> Config:

@@ -1,4 +1,4 @@
-"""What README.md says of the settings is what serve/config.py says."""
+"""What README.md says of the settings is what serve/settings.py says."""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from serve.config import Config
+from serve.settings import Config
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -23,7 +23,7 @@ def _fields(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, F
 
 def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
-    if value is None or value == ():
+    if value is None or value in ((), {}):
         return "none"
     if isinstance(value, tuple):
         return " ".join(f"`{part}`" for part in value)
