@@ -1,4 +1,4 @@
-"""The prediction that tells whether an engine can answer for a model: /ping and Describe say yes too early."""
+"""The prediction that shows whether an engine can answer: /ping and Describe say yes too early."""
 
 from __future__ import annotations
 
