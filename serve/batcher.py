@@ -11,14 +11,16 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 
 import structlog
 
 from serve.core.batching import Limits, Release, Wait, choose
 from serve.core.card import ModelCard
-from serve.core.errors import DeadlineError, InternalError, ServeError, UnavailableError
+from serve.core.errors import DeadlineError, InternalError, OverloadedError, ServeError, UnavailableError
 from serve.core.lane import Lane, Share, Ticket
 from serve.core.messages import Batch, BatchReply, ModelRef, Prediction
+from serve.core.pace import Throughput
 from serve.core.query import Query
 from serve.engines.pool import EnginePool, Seat
 from serve.metrics import Metrics
@@ -48,6 +50,7 @@ class Dispatcher:
         gauge = around.metrics.queue_images.labels(ref.name)
         # Indexed by Query.attention.
         self._lanes = (Lane(limits, gauge.inc), Lane(limits, gauge.inc))
+        self._throughput = Throughput()
         self._timer: asyncio.TimerHandle | None = None
         self._running: set[asyncio.Task[None]] = set()
 
@@ -60,9 +63,11 @@ class Dispatcher:
         """Take a request in.
 
         Raises:
-            OverloadedError: Its lane has no room for all of its images.
+            OverloadedError: Its lane has no room for all of its images, or too many go before them.
         """
-        self._lanes[ticket.query.attention].add(ticket)
+        lane = self._lanes[ticket.query.attention]
+        self._check_time(ticket, lane.ahead(ticket))
+        lane.add(ticket)
         self.pump()
 
     def remove(self, ticket: Ticket) -> None:
@@ -79,14 +84,37 @@ class Dispatcher:
             self._timer.cancel()
             self._timer = None
         now = self._around.clock()
+        self._drop_hopeless(now)
         while not isinstance(decision := self._choose(now), Wait):
             self._release(*decision, now)
         if decision.until < math.inf:
             self._timer = asyncio.get_running_loop().call_later(decision.until - now, self.pump)
 
+    def _check_time(self, ticket: Ticket, ahead: int) -> None:
+        """Refuse at once what cannot be answered in time: it would only be in the way of others."""
+        if not ahead:  # whatever is believed of the engines, the next in line finds out
+            return
+        other = self._lanes[not ticket.query.attention]
+        wait = self._throughput.wait_s(ahead + other.images + ticket.waiting)
+        left = ticket.deadline - ticket.arrived
+        if wait > left:
+            raise OverloadedError(
+                f"model {self.ref.name!r}: {ahead} images wait before this request, its answer would take "
+                f"about {wait:.1f} s and its deadline is in {left:.1f} s",
+                retry_after_s=wait - left,
+            )
+
     def _choose(self, now: float) -> tuple[int, Release] | Wait:
         queues = [lane.state() for lane in self._lanes]
         return choose(queues, self._around.pool.slots(self.ref), self._limits, now)
+
+    def _drop_hopeless(self, now: float) -> None:
+        # Only while something runs, so that a wrong belief about how long batches take is put right.
+        if not self._around.pool.running(self.ref):
+            return
+        for lane in filter(attrgetter("images"), self._lanes):
+            images = min(lane.images, self._limits.max_batch)
+            lane.drop_hopeless(now + self._around.pool.expected_s(self.ref, images))
 
     def _release(self, index: int, release: Release, now: float) -> None:
         seat = self._around.pool.take(self.ref)
@@ -94,6 +122,7 @@ class Dispatcher:
         outputs = frozenset[str]().union(*(share.ticket.query.wants for share in shares))
         batch = Batch(parts=tuple(parts), outputs=outputs)
         self._around.metrics.observe_batch(self.ref.name, batch.count, release.reason)
+        self._throughput.released(batch.count)
         task = asyncio.get_running_loop().create_task(self._run(seat, batch, shares))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -102,7 +131,10 @@ class Dispatcher:
         """Run a batch and tell every caller; nothing that happens here may stop the lane."""
         deadline = max(share.ticket.deadline for share in shares)
         try:
-            reply = await self._around.pool.predict(seat, batch, deadline)
+            try:
+                reply = await self._around.pool.predict(seat, batch, deadline)
+            finally:
+                self._throughput.ended(batch.count, self._around.clock(), backlog=self.images > 0)
             self._deliver(reply, batch, shares)
         except ServeError as error:
             self._fail(shares, error)
@@ -142,16 +174,19 @@ class Batcher:
         self._open: set[Ticket] = set()
         around.pool.on_room = self._on_room
 
-    async def predict(self, card: ModelCard, query: Query, deadline: float) -> Prediction:
+    async def predict(
+        self, card: ModelCard, query: Query, deadline: float, principal: str = "anonymous"
+    ) -> Prediction:
         """Answer one request.
 
         Args:
             card: The model that answers.
             query: What to answer.
             deadline: Clock value, in seconds, at which the caller stops waiting.
+            principal: Whose request it is.
 
         Raises:
-            OverloadedError: The queue is full.
+            OverloadedError: The queue is full, or too long for the deadline.
             DeadlineError: The deadline passed first.
             ServeError: The engine could not answer.
         """
@@ -160,7 +195,9 @@ class Batcher:
         if left <= 0:
             raise DeadlineError(f"the deadline passed before the request reached model {model!r}")
         done = asyncio.get_running_loop().create_future()
-        ticket = Ticket(query=query, arrived=now, deadline=deadline, end=partial(_settle, done))
+        ticket = Ticket(
+            query=query, arrived=now, deadline=deadline, end=partial(_settle, done), principal=principal
+        )
         dispatcher = self._dispatcher(card)
         self._open.add(ticket)
         try:

@@ -6,6 +6,7 @@ everything else counts under "unknown".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -43,6 +44,10 @@ REQUEST_BUCKETS = (
 STAGE_BUCKETS = (0.0001, 0.00025, 0.0005, *REQUEST_BUCKETS)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 ENGINE_OUTCOMES = ("ok", "lost", "timeout", "overloaded", "unreachable", "missing", "refused", "garbled")
+RELOADED = ("tokens", "certificates")
+# Of those, the ones that say something of the engine, and one that is no failure.
+EJECTION_REASONS = ("lost", "timeout", "overloaded", "unreachable", "missing", "garbled", "slow")
+BREAKER_STATES = ("closed", "open", "half_open")
 
 
 class Metrics:
@@ -54,6 +59,8 @@ class Metrics:
         self._requests()
         self._batches()
         self._engines()
+        self._audit()
+        self._files()
         for protocol in PROTOCOLS:
             self._start_requests(UNKNOWN, "", protocol)
 
@@ -107,11 +114,42 @@ class Metrics:
         self.engine_restarts = self._counter(
             "attnserve_engine_restarts", "Unexpected ends of a supervised engine.", ("engine",)
         )
+        self.engine_ejections = self._counter(
+            "attnserve_engine_ejections", "Times that an engine was ejected, by why.", ("engine", "reason")
+        )
+        self.engine_breaker = self._gauge(
+            "attnserve_engine_breaker",
+            "1 for the state of the circuit breaker: closed, open, or half_open while it is probed.",
+            ("model", "engine", "state"),
+        )
+        self.retries_refused = self._counter(
+            "attnserve_engine_retries_refused", "Batches not tried again: the budget was spent.", ("model",)
+        )
         self.engine_ejected = self._gauge(
             "attnserve_engine_ejected",
             "1 while the engine takes no batches: it does not answer, or holds no model.",
             ("engine",),
         )
+
+    def _audit(self) -> None:
+        self.audit_write_failures = self._counter(
+            "attnserve_audit_write_failures", "Lines that the audit file did not take.", ()
+        )
+
+    def _files(self) -> None:
+        self.config_reload_success = self._gauge(
+            "attnserve_config_reload_success",
+            "1 when the files' newest version is in force, 0 when an older one had to stay.",
+            ("what",),
+        )
+        for what in RELOADED:
+            self.config_reload_success.labels(what).set(1)
+        self.certificate_expires = self._gauge(
+            "attnserve_certificate_expires_timestamp_seconds",
+            "When the certificate of the doors ends, as Unix time; +Inf without TLS.",
+            (),
+        )
+        self.certificate_expires.set(math.inf)
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
@@ -137,6 +175,7 @@ class Metrics:
         self.batch_images.labels(ref.name)
         self.queue_images.labels(ref.name)
         self.inflight.labels(ref.name)
+        self.retries_refused.labels(ref.name)
         self.model_ready.labels(ref.name, ref.version)
 
     def start_engine(self, engine: str, model: str | None = None) -> None:
@@ -148,6 +187,27 @@ class Metrics:
         else:
             for outcome in ENGINE_OUTCOMES:
                 self.engine_attempts.labels(model, engine, outcome)
+            for state in BREAKER_STATES:
+                self.engine_breaker.labels(model, engine, state)
+            for reason in EJECTION_REASONS:
+                self.engine_ejections.labels(engine, reason)
+
+    def stop_breaker(self, model: str, engine: str) -> None:
+        """Show no breaker of an engine that holds the model no more."""
+        for state in BREAKER_STATES:
+            self.engine_breaker.remove(model, engine, state)
+
+    def forget_engine(self, engine: str) -> None:
+        """Drop every series of an engine that is gone for good; engines come and go with their addresses."""
+        for metric in (
+            self.engine_attempts,
+            self.engine_breaker,
+            self.engine_ejected,
+            self.engine_ejections,
+            self.engine_restarts,
+            self.engine_retries,
+        ):
+            metric.remove_by_labels({"engine": engine})
 
     def observe_batch(self, model: str, images: int, reason: Reason) -> None:
         """Count a batch that leaves."""

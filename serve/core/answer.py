@@ -8,13 +8,25 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from serve.core.card import ModelCard
-from serve.core.errors import InternalError, InvalidRequestError, ServeError, TooLargeError
+from serve.core.errors import (
+    DeadlineError,
+    InternalError,
+    InvalidRequestError,
+    ServeError,
+    TooLargeError,
+    UnavailableError,
+)
 from serve.core.messages import InferResponse, Parameter, Prediction, RequestedOutput, Tensor
 from serve.core.query import Query
 
 MAX_NAMED_FAILURES = 5
-# The handler's codes for an image (gRPC's numbers) that are the caller's fault.
-_FAULTS: Mapping[int, type[ServeError]] = {3: InvalidRequestError, 8: TooLargeError}
+# Codes of an image (gRPC's numbers): the handler's own, and those of images that were run one by one.
+_FAULTS: Mapping[int, type[ServeError]] = {
+    3: InvalidRequestError,
+    4: DeadlineError,
+    8: TooLargeError,
+    14: UnavailableError,
+}
 
 
 def fault(status: int) -> type[ServeError]:

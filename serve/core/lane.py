@@ -7,14 +7,14 @@ one image or one caller concerns nobody else.
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from serve.core.batching import Limits, Queue
-from serve.core.errors import OverloadedError
+from serve.core.errors import DeadlineError, OverloadedError
 from serve.core.messages import BatchReply, Items, Prediction, Timings
 from serve.core.query import Query
 
@@ -26,6 +26,7 @@ class Ticket:
     """One request on its way through a lane.
 
     Attributes:
+        principal: Whose it is; each gets its fair share of a lane.
         arrived: Clock value, in seconds.
         deadline: Clock value, in seconds, at which the caller stops waiting.
         end: Called with None when all rows are there, or with the error that the caller gets; again is
@@ -33,12 +34,15 @@ class Ticket:
         taken: Images released so far.
         queue_s: Seconds from arrival to the latest release.
         pieces: The rows that have come back, by the index of their first image.
+        turn: The lane's virtual time at which its turn comes, in images.
     """
 
     query: Query
     arrived: float
     deadline: float
     end: Callable[[Exception | None], None]
+    principal: str = "anonymous"
+    turn: float = 0.0
     taken: int = 0
     queue_s: float = 0.0
     timings: Timings = NOTHING_SPENT
@@ -105,7 +109,13 @@ class Share:
 
 
 class Lane:
-    """Requests that may share a batch: those of the lowest priority number first, then as they came."""
+    """Requests that may share a batch, in the order in which they leave.
+
+    Those of the lowest priority number go first. Among them every principal gets an equal share of the
+    images, however many requests it sends: start-time fair queueing (Goyal, Vin and Cheng, 1996, eq. 4 and
+    5), where a request's turn is the later of the lane's virtual time and the end of the same principal's
+    last one. With one principal that is first come, first served.
+    """
 
     def __init__(self, limits: Limits, on_change: Callable[[int], None]) -> None:
         """Start empty.
@@ -118,6 +128,10 @@ class Lane:
         self._limits = limits
         self._tickets: deque[Ticket] = deque()
         self._on_change = on_change
+        self._virtual_time = 0.0
+        # By principal: where its last request's turn ends, and its images that wait.
+        self._ends: dict[str, float] = {}
+        self._shares: Counter[str] = Counter()
 
     def state(self) -> Queue:
         """What the policy needs to know."""
@@ -129,38 +143,51 @@ class Lane:
             deadline=min(deadlines, default=math.inf),
         )
 
+    def ahead(self, ticket: Ticket) -> int:
+        """Images that would leave before a request that is not yet in."""
+        rank = (ticket.query.priority, self._turn(ticket))
+        if not self._tickets or _rank(self._tickets[-1]) <= rank:
+            return self.images
+        return sum(other.waiting for other in self._tickets if _rank(other) <= rank)
+
     def add(self, ticket: Ticket) -> None:
-        """Let a request wait, after all that go before it.
+        """Let a request wait for its turn.
 
         One that is larger than the whole queue is let in when it is the first: it would never find room.
+        In a full queue room is made at the cost of those principals who have more waiting than this one.
 
         Raises:
             OverloadedError: There is no room for all of its images.
         """
-        if self.images and self.images + ticket.waiting > self._limits.max_queue_images:
-            raise OverloadedError(
-                f"model {ticket.query.ref.name!r}: {self.images} images wait, at most "
-                f"{self._limits.max_queue_images} may; come back later",
-                retry_after_s=1.0,
-            )
+        if self.images and not self._make_room(ticket):
+            raise self._full(ticket)
+        ticket.turn = self._turn(ticket)
+        self._ends[ticket.principal] = ticket.turn + ticket.waiting
         behind = len(self._tickets)
-        while behind and self._tickets[behind - 1].query.priority > ticket.query.priority:
+        while behind and _rank(self._tickets[behind - 1]) > _rank(ticket):
             behind -= 1
         self._tickets.insert(behind, ticket)
-        self._count(ticket.waiting)
+        self._count(ticket, ticket.waiting)
 
     def remove(self, ticket: Ticket) -> None:
         """Forget what still waits of a request, if anything does."""
         if ticket.waiting and ticket in self._tickets:
             self._tickets.remove(ticket)
-            self._count(-ticket.waiting)
+            self._count(ticket, -ticket.waiting)
 
     def clear(self) -> list[Ticket]:
         """Forget all that waits; returns whose it was."""
         tickets = list(self._tickets)
-        self._tickets.clear()
-        self._count(-self.images)
+        for ticket in tickets:
+            self.remove(ticket)
         return tickets
+
+    def drop_hopeless(self, until: float) -> None:
+        """End those next in line whose deadline comes before `until`, when an answer can be there at best."""
+        while self._tickets and (ticket := self._tickets[0]).deadline < until and not ticket.taken:
+            self.remove(ticket)
+            message = f"model {ticket.query.ref.name!r}: no answer could have come before the deadline"
+            ticket.end(DeadlineError(message))
 
     def gather(self, images: int, now: float) -> tuple[list[Share], list[Items]]:
         """Release up to that many images, at least one: whose each is, and the images themselves."""
@@ -176,11 +203,53 @@ class Lane:
             shares.append(Share(ticket=ticket, start=start, at=at, count=items.count))
             parts.append(items)
             at += items.count
+            self._virtual_time = max(self._virtual_time, ticket.turn)
             if not ticket.waiting:
                 self._tickets.popleft()
-        self._count(-at)
+            self._count(ticket, -items.count)
         return shares, parts
 
-    def _count(self, images: int) -> None:
+    def _turn(self, ticket: Ticket) -> float:
+        return max(self._virtual_time, self._ends.get(ticket.principal, 0.0))
+
+    def _make_room(self, ticket: Ticket) -> bool:
+        """Refuse the latest requests of those who have more waiting, if that is enough."""
+        missing = self.images + ticket.waiting - self._limits.max_queue_images
+        if missing <= 0:
+            return True
+        fair = self._shares[ticket.principal] + ticket.waiting
+        victims: list[Ticket] = []
+        left = self._shares.copy()
+        for other in reversed(self._tickets):
+            if missing <= 0 or other.query.priority < ticket.query.priority:
+                break
+            if not other.taken and left[other.principal] - other.waiting >= fair:
+                victims.append(other)
+                left[other.principal] -= other.waiting
+                missing -= other.waiting
+        if missing > 0:
+            return False
+        for victim in victims:
+            self.remove(victim)
+            victim.end(self._full(victim))
+        return True
+
+    def _full(self, ticket: Ticket) -> OverloadedError:
+        return OverloadedError(
+            f"model {ticket.query.ref.name!r}: {self.images} images wait, at most "
+            f"{self._limits.max_queue_images} may; come back later",
+            retry_after_s=1.0,
+        )
+
+    def _count(self, ticket: Ticket, images: int) -> None:
         self.images += images
+        self._shares[ticket.principal] += images
+        if not self.images:  # nobody is owed anything any more
+            self._virtual_time = 0.0
+            self._ends.clear()
+            self._shares.clear()
         self._on_change(images)
+
+
+def _rank(ticket: Ticket) -> tuple[int, float]:
+    return ticket.query.priority, ticket.turn

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from serve.core.card import ModelCard
+from serve.core.errors import EngineError
 from serve.core.messages import Batch, BatchReply, ModelRef
 
 
@@ -36,8 +37,8 @@ class Engine(Protocol):
         """
         ...
 
-    async def close(self) -> None:
-        """Release connections; calls still running fail with `EngineError`."""
+    async def close(self, grace_s: float = 0.0) -> None:
+        """Release connections; calls that run may end within `grace_s`, and then fail with `EngineError`."""
         ...
 
 
@@ -55,3 +56,17 @@ class ModelControl(Protocol):
     async def unload(self, ref: ModelRef, timeout_s: float) -> None:
         """Forget a version; its worker ends. A version that is not there is no error."""
         ...
+
+
+def check_reply(reply: BatchReply, batch: Batch, engine: str) -> None:
+    """See that an engine kept its word, whatever it is: a row for every image in every output.
+
+    Raises:
+        EngineError: It did not.
+    """
+    rows = {name: len(reply.outputs.get(name, ())) for name in sorted(batch.outputs)}
+    if reply.count != batch.count or any(count != batch.count for count in rows.values()):
+        raise EngineError(
+            f"engine {engine}: gave {reply.count} statuses and rows {rows} for {batch.count} images",
+            reason="garbled",
+        )

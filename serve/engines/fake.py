@@ -10,7 +10,7 @@ import hashlib
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +43,17 @@ class Pace:
 class FakeEngine:
     """Implements `Engine`; an image's class is given by its bytes, see `class_of`."""
 
-    def __init__(self, name: str, cards: Iterable[ModelCard], pace: Pace | None = None) -> None:
-        """Hold these models; a later card of the same name and version replaces an earlier one."""
+    def __init__(
+        self, name: str, cards: Iterable[ModelCard], pace: Pace | None = None, *, keep: int | None = None
+    ) -> None:
+        """Hold these models; a later card of the same name and version replaces an earlier one.
+
+        Args:
+            name: Label in metrics and logs.
+            cards: The models.
+            pace: How fast it is.
+            keep: How many of the latest batches stay in `batches`; None keeps all.
+        """
         self._name = name
         self._cards = {card.ref: card for card in cards}
         self._pace = pace or Pace()
@@ -53,7 +62,7 @@ class FakeEngine:
         self._awake = asyncio.Event()
         self._awake.set()
         self._closed = False
-        self.batches: list[tuple[ModelRef, Batch]] = []
+        self.batches: deque[tuple[ModelRef, Batch]] = deque(maxlen=keep)
 
     @property
     def name(self) -> str:
@@ -71,6 +80,10 @@ class FakeEngine:
     def wake(self) -> None:
         """Go on after `hang`."""
         self._awake.set()
+
+    def run_at(self, pace: Pace) -> None:
+        """Take so long for every batch that begins from now on; the number of workers stays."""
+        self._pace = replace(pace, workers=self._pace.workers)
 
     def hold(self, card: ModelCard) -> None:
         """Load a model."""
@@ -98,8 +111,9 @@ class FakeEngine:
         async with self._in_time(timeout_s):
             return self._card(ref)
 
-    async def close(self) -> None:
-        """Answer no calls that come later."""
+    async def close(self, grace_s: float = 0.0) -> None:
+        """Answer no calls that come later; those that run end by themselves."""
+        del grace_s
         self._closed = True
 
     @asynccontextmanager

@@ -1,22 +1,34 @@
-"""Which engine runs a batch: who holds which model, who has room, and another try when one fails."""
+"""How a batch gets its answer: on which engine, with how many tries, and what becomes of a poisoned image.
+
+A batch is tried on one engine; if that fails, or takes far longer than it should, on another one as well;
+after `attempts` failures its images are tried one by one, so that an image that ends the worker fails
+alone. Whatever is tried again is paid for out of a budget.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from serve.core.batching import Slots
-from serve.core.errors import DeadlineError, EngineError, UnavailableError
+from serve.core.budget import RetryBudget
+from serve.core.errors import DeadlineError, EngineError, InvalidRequestError, UnavailableError
+from serve.core.merge import batch_of, images_of
 from serve.core.messages import Batch, BatchReply, ModelRef
-from serve.engines.base import Engine
+from serve.core.standing import Rules
+from serve.engines.attempts import AttemptLimits, Attempts, Hooks
+from serve.engines.base import Engine, check_reply
+from serve.engines.isolation import REFUSED, Isolation, with_refused
+from serve.engines.roster import Holder, Roster, RosterOptions
 from serve.metrics import Metrics
 
 log = structlog.get_logger(__name__)
+
+# After these the images of a batch are tried one by one: one of them may be the cause.
+_SUSPICIOUS = frozenset({"lost", "garbled"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,21 +37,40 @@ class PoolOptions:
 
     Attributes:
         workers: Worker processes of each engine for a model: batches that it runs at once.
-        attempts: Most attempts for one batch, the first included.
+        attempts: Most attempts for one batch, the first included; with 1 nothing is tried again.
         attempt_timeout_s: Longest time for one attempt.
+        patience_s: Least time without an answer after which another engine is tried as well.
+        retry_ratio: Images that may be tried again, as a share of all.
+        slow_ratio: An engine so many times slower than the fastest other one is ejected.
+        poison_s: How long an image is refused after it ended workers by itself, in seconds.
+        rules: Of the breakers.
     """
 
     workers: int = 1
     attempts: int = 2
     attempt_timeout_s: float = 30.0
+    patience_s: float = 1.0
+    retry_ratio: float = 0.1
+    slow_ratio: float = 4.0
+    poison_s: float = 600.0
+    rules: Rules = field(default_factory=Rules)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Seat:
-    """Room taken for one batch at one engine; moves when the batch is tried elsewhere."""
+    """Room taken for one batch at one engine."""
 
-    ref: ModelRef
-    engine: Engine
+    holder: Holder
+
+    @property
+    def ref(self) -> ModelRef:
+        """The version that will run."""
+        return self.holder.ref
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that is tried first."""
+        return self.holder.engine
 
 
 class EnginePool:
@@ -50,68 +81,87 @@ class EnginePool:
 
         Attributes:
             on_room: Called with a version for which there may be room now.
+            on_change: Called with a version when `available` has changed by the engines' own standing.
         """
         self._metrics = metrics
         self._options = options
         self._clock = clock
-        self._holders: dict[ModelRef, list[Engine]] = {}
-        self._running: Counter[tuple[ModelRef, str]] = Counter()
+        given = RosterOptions(workers=options.workers, slow_ratio=options.slow_ratio, rules=options.rules)
+        self._roster = Roster(metrics, given, clock)
+        self._roster.on_change = self._changed
+        hooks = Hooks(send=self._attempt, retried=self._retried, ended=self._tell_room)
+        self._attempts = Attempts(self._roster, hooks, clock)
+        self._budgets: dict[ModelRef, RetryBudget] = {}
+        self._isolation = Isolation(self._roster, self._run_alone, clock, options.poison_s)
         self.on_room: Callable[[ModelRef], None] = lambda _ref: None
+        self.on_change: Callable[[ModelRef], None] = lambda _ref: None
 
-    def attach(self, ref: ModelRef, engine: Engine) -> None:
-        """Let an engine take batches for a version that it holds; again is no error."""
-        holders = self._holders.setdefault(ref, [])
-        if engine not in holders:
-            holders.append(engine)
-            self._metrics.start_engine(engine.name, ref.name)
-        self._show_ejected(engine)
-        self.on_room(ref)
+    def attach(self, ref: ModelRef, engine: Engine, contents_sha256: str = "") -> None:
+        """Let an engine take batches for a version that it holds; again is no error.
+
+        Ejected, it comes back only with the same contents, if these are told.
+        """
+        if self._roster.add(ref, engine, contents_sha256):
+            self.on_room(ref)
 
     def detach(self, ref: ModelRef, engine: Engine) -> None:
         """Send an engine no more batches for a version; those that run there go on."""
-        holders = self._holders.get(ref, [])
-        if engine in holders:
-            holders.remove(engine)
-        self._show_ejected(engine)
+        self._roster.remove(ref, engine)
+
+    def fail(self, ref: ModelRef, engine: Engine, error: EngineError) -> None:
+        """Note that an engine was found unable to answer for a version; may eject it."""
+        holder = self._roster.get(ref, engine)
+        if holder is not None:
+            self._roster.failed(holder, error)
+
+    def forget(self, engine: Engine) -> None:
+        """Drop the series of an engine that is gone for good and holds nothing any more."""
+        self._metrics.forget_engine(engine.name)
 
     def holders(self, ref: ModelRef) -> tuple[Engine, ...]:
-        """The engines that take batches for a version."""
-        return tuple(self._holders.get(ref, ()))
+        """The engines that hold a version, those included that are ejected."""
+        return tuple(holder.engine for holder in self._roster.of(ref))
+
+    def available(self, ref: ModelRef) -> bool:
+        """Whether any engine gets batches of a version."""
+        return bool(self._roster.usable(ref))
+
+    def why(self, ref: ModelRef) -> str:
+        """Why no engine gets batches of a version, in words for everybody."""
+        problems = [holder.problem for holder in self._roster.of(ref) if not holder.standing.closed]
+        return "; ".join(dict.fromkeys(problems)) or "no engine is ready"
 
     def running(self, ref: ModelRef) -> int:
         """Batches of a version that run now, over all engines, detached ones included."""
-        return sum(count for (running, _), count in self._running.items() if running == ref)
+        return self._roster.running(ref)
 
     def slots(self, ref: ModelRef) -> Slots:
-        """Room for a version, over all the engines that hold it."""
-        workers = self._options.workers
-        loads = [self._running[ref, engine.name] for engine in self._holders.get(ref, ())]
-        return Slots(
-            idle=sum(max(0, workers - load) for load in loads),
-            busy=sum(min(workers, load) for load in loads),
-            ahead=sum(max(0, load - workers) for load in loads),
-        )
+        """Room for a version, over all the engines that get its batches."""
+        return self._roster.slots(ref)
+
+    def expected_s(self, ref: ModelRef, images: int) -> float:
+        """Seconds that a batch of that size takes on the fastest engine; 0 while that is unknown."""
+        known = [found.mean for one in self._roster.usable(ref) if (found := one.pace.get(images))]
+        return min(known, default=0.0)
 
     def take(self, ref: ModelRef) -> Seat:
-        """Take room at the engine with the fewest batches of this version.
+        """Take room at an engine, for `predict`.
 
         Raises:
-            UnavailableError: No engine holds it.
+            UnavailableError: No engine gets batches of that version.
         """
-        holders = self.holders(ref)
-        if not holders:
-            raise UnavailableError(
-                f"model {ref.name!r} version {ref.version}: no engine is ready", retry_after_s=1.0
-            )
-        seat = Seat(ref=ref, engine=self._least_loaded(ref, holders))
-        self._enter(seat)
-        return seat
+        holder = self._roster.choose(ref)
+        if holder is None:
+            message = f"model {ref.name!r} version {ref.version}: {self.why(ref)}"
+            raise UnavailableError(message, retry_after_s=1.0)
+        self._roster.enter(holder)
+        return Seat(holder)
 
     async def predict(self, seat: Seat, batch: Batch, deadline: float) -> BatchReply:
-        """Run a batch in the room taken for it, and give the room back in any case.
+        """Run a batch in the room taken for it; the room is given back when the engine is done with it.
 
-        An attempt that has begun may outlast the deadline: hanging up would not stop the worker, and its
-        room would be given to a batch that it cannot run yet.
+        An attempt that has begun may outlast the deadline, and this call: hanging up would not stop the
+        worker, and its room would be given to a batch that it cannot run yet.
 
         Args:
             seat: From `take`.
@@ -121,75 +171,94 @@ class EnginePool:
         Raises:
             EngineError: Every attempt failed; this is the last one's error.
             DeadlineError: The deadline passed before the first attempt.
+            InvalidRequestError: Every image is one that has ended workers.
         """
-        tried: list[Engine] = []
         try:
             if self._clock() >= deadline:
+                self._roster.leave(seat.holder)
                 raise DeadlineError("the deadline passed before the batch could be run")
-            while True:
-                try:
-                    return await self._attempt(seat, batch)
-                except EngineError as error:
-                    tried.append(seat.engine)
-                    if not error.retryable or not self._may_try_again(seat.ref, error, tried, deadline):
-                        raise
-                    self._move(seat, tried)
+            good = self._isolation.harmless(batch)
+            if good is None:
+                return await self._predict(seat, batch, deadline)
+            if not good:
+                self._roster.leave(seat.holder)
+                raise InvalidRequestError(REFUSED)
+            images = images_of(batch)
+            reply = await self._predict(seat, batch_of([images[i] for i in good], batch), deadline)
+            return with_refused(reply, good, batch.count)
         finally:
-            self._leave(seat)
+            # Not before the batch's owner knows how it ended: the rest of a request that has just failed
+            # must not be the next to leave.
+            asyncio.get_running_loop().call_soon(self._tell_room, seat.holder)
 
-    async def _attempt(self, seat: Seat, batch: Batch) -> BatchReply:
-        outcomes = self._metrics.engine_attempts
-        name, model = seat.engine.name, seat.ref.name
+    async def close(self) -> None:
+        """Stop probing."""
+        await self._roster.close()
+
+    async def _predict(self, seat: Seat, batch: Batch, deadline: float) -> BatchReply:
+        self._budget(seat.ref).deposit(batch.count)
         try:
-            reply = await seat.engine.predict(seat.ref, batch, self._options.attempt_timeout_s)
-            _check(reply, batch, name)
+            return await self._run(seat.holder, batch, deadline)
+        except EngineError as error:
+            suspicious = self._options.attempts > 1 and error.reason in _SUSPICIOUS
+            if not suspicious or self._clock() >= deadline or not self._pay(seat.ref, batch.count):
+                raise
+            return await self._isolation.one_by_one(seat.ref, batch, deadline, error)
+
+    async def _run_alone(self, holder: Holder, image: Batch, deadline: float) -> BatchReply:
+        return await self._run(holder, image, deadline, final=_SUSPICIOUS)
+
+    async def _run(
+        self, holder: Holder, batch: Batch, deadline: float, *, final: frozenset[str] = frozenset()
+    ) -> BatchReply:
+        limits = AttemptLimits(
+            attempts=self._options.attempts,
+            patience_s=self._options.patience_s,
+            deadline=deadline,
+            final=final,
+        )
+        return await self._attempts.run(holder, batch, limits, lambda: self._pay(holder.ref, batch.count))
+
+    async def _attempt(self, holder: Holder, batch: Batch) -> BatchReply:
+        """Ask one engine, once; the room taken there is given back when it is done."""
+        outcomes = self._metrics.engine_attempts
+        name, model = holder.engine.name, holder.ref.name
+        begun = self._clock()
+        try:
+            reply = await holder.engine.predict(holder.ref, batch, self._options.attempt_timeout_s)
+            check_reply(reply, batch, name)
         except EngineError as error:
             outcomes.labels(model, name, error.reason).inc()
             log.warning(
-                "attempt failed", engine=name, model=str(seat.ref), reason=error.reason, error=error.message
+                "attempt failed", engine=name, model=str(holder.ref), reason=error.reason, error=error.message
             )
+            self._roster.failed(holder, error)
             raise
-        outcomes.labels(model, name, "ok").inc()
-        return reply
+        else:
+            outcomes.labels(model, name, "ok").inc()
+            self._roster.succeeded(holder, batch.count, self._clock() - begun)
+            return reply
+        finally:
+            self._roster.leave(holder)
 
-    def _may_try_again(self, ref: ModelRef, error: EngineError, tried: list[Engine], deadline: float) -> bool:
-        if len(tried) >= self._options.attempts or self._clock() >= deadline:
-            return False
-        # An engine that hangs will hang again: only another one can help.
-        return any(error.reason != "timeout" or engine not in tried for engine in self.holders(ref))
+    def _retried(self, failed: Holder) -> None:
+        self._metrics.engine_retries.labels(failed.engine.name).inc()
+        self._tell_room(failed)
 
-    def _move(self, seat: Seat, tried: list[Engine]) -> None:
-        self._metrics.engine_retries.labels(seat.engine.name).inc()
-        holders = self.holders(seat.ref)
-        # With nobody else left the same engine gets another chance: TorchServe restarts a dead worker itself.
-        fresh = tuple(engine for engine in holders if engine not in tried) or holders
-        self._leave(seat)
-        seat.engine = self._least_loaded(seat.ref, fresh)
-        self._enter(seat)
+    def _tell_room(self, holder: Holder) -> None:
+        self.on_room(holder.ref)
 
-    def _least_loaded(self, ref: ModelRef, engines: tuple[Engine, ...]) -> Engine:
-        ties = random.random  # guards nothing
-        return min(engines, key=lambda engine: (self._running[ref, engine.name], ties()))
+    def _budget(self, ref: ModelRef) -> RetryBudget:
+        if ref not in self._budgets:
+            self._budgets[ref] = RetryBudget(self._options.retry_ratio)
+        return self._budgets[ref]
 
-    def _enter(self, seat: Seat) -> None:
-        self._running[seat.ref, seat.engine.name] += 1
+    def _pay(self, ref: ModelRef, images: int) -> bool:
+        if self._budget(ref).take(images, self._clock()):
+            return True
+        self._metrics.retries_refused.labels(ref.name).inc()
+        return False
 
-    def _leave(self, seat: Seat) -> None:
-        self._running[seat.ref, seat.engine.name] -= 1
-        # Not before the batch's owner knows how it ended: the rest of a request that has just failed
-        # must not be the next to leave.
-        asyncio.get_running_loop().call_soon(self.on_room, seat.ref)
-
-    def _show_ejected(self, engine: Engine) -> None:
-        takes_batches = any(engine in holders for holders in self._holders.values())
-        self._metrics.engine_ejected.labels(engine.name).set(not takes_batches)
-
-
-def _check(reply: BatchReply, batch: Batch, engine: str) -> None:
-    """See that an engine kept its word, whatever it is: a row for every image in every output."""
-    rows = {name: len(reply.outputs.get(name, ())) for name in sorted(batch.outputs)}
-    if reply.count != batch.count or any(count != batch.count for count in rows.values()):
-        raise EngineError(
-            f"engine {engine}: gave {reply.count} statuses and rows {rows} for {batch.count} images",
-            reason="garbled",
-        )
+    def _changed(self, ref: ModelRef) -> None:
+        self.on_change(ref)
+        self.on_room(ref)

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from serve.core.answer import compose, fault
 from serve.core.card import ModelCard
-from serve.core.errors import InternalError, InvalidRequestError, ServeError, TooLargeError
+from serve.core.errors import (
+    DeadlineError,
+    InternalError,
+    InvalidRequestError,
+    ServeError,
+    TooLargeError,
+    UnavailableError,
+)
 from serve.core.messages import Items, Kind, ModelRef, Parameter, Prediction, RequestedOutput, Tensor, Timings
 from serve.core.query import Query
 
@@ -151,9 +158,11 @@ def test_a_failure_without_a_text_is_named_by_its_code() -> None:
 
 
 def test_whose_fault_a_status_is() -> None:
-    """Two codes are the caller's fault, every other one is ours."""
+    """Two codes are the caller's fault, two say that there was no time or no engine; all others are ours."""
     faults = {code: fault(code) for code in range(1, 17)}
     assert {code: kind for code, kind in faults.items() if kind is not InternalError} == {
         3: InvalidRequestError,
+        4: DeadlineError,
         8: TooLargeError,
+        14: UnavailableError,
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from prometheus_client import CollectorRegistry
 
+from serve.audit import AuditLog
 from serve.batcher import Batcher, Surroundings
 from serve.core.batching import Limits
 from serve.core.call import Call
@@ -15,13 +16,14 @@ from serve.core.card import AttentionBlock, ModelCard
 from serve.core.catalog import ModelState
 from serve.core.messages import Batch, InferRequest, Items, Kind, ModelRef, Parameter, RequestedOutput, Tensor
 from serve.core.query import DEFAULT_PRIORITY, Query
+from serve.core.ratelimit import RateLimiter
 from serve.engines.fake import FakeEngine, Pace, class_of
 from serve.engines.pool import EnginePool, PoolOptions
 from serve.metrics import Metrics
 from serve.repository import Entry, Repository
 from serve.service import Parts, Service, ServiceOptions
 from serve.usage import UsageBook
-from tests.service.virtual_time import clock
+from tests.service.virtual_time import at_end, clock
 
 REF = ModelRef(name="digits_se", version="1")
 CARD = ModelCard(
@@ -77,10 +79,24 @@ class House:
         self.metrics = Metrics(self.registry)
         self.usage = UsageBook()
         self.pool = EnginePool(self.metrics, self.pool_options, clock)
+        at_end.append(self.pool.close)
         self.batcher = Batcher(self.limits, Surroundings(self.pool, self.metrics, self.usage, clock))
         self.repository = Repository(self.metrics, pinned=[self.card.ref.name])
         self.loads = Loads()
-        parts = Parts(self.repository, self.batcher, self.loads, self.metrics, self.usage, clock)
+        self.audited: list[bytes] = []
+        self.audit = AuditLog(self.audited.append, self.metrics, clock)
+        self.limits_of: dict[str, float] = {}
+        rates = RateLimiter(self.limits_of.get)
+        parts = Parts(
+            self.repository,
+            self.batcher,
+            self.loads,
+            self.metrics,
+            self.usage,
+            self.audit,
+            rates,
+            clock,
+        )
         self.service = Service(parts, self.options)
         self.held = [FakeEngine(f"engine{number}", [self.card], self.pace) for number in range(self.engines)]
         self.repository.put(Entry(ref=self.card.ref, state=ModelState.READY, card=self.card))
@@ -95,7 +111,7 @@ class House:
     @property
     def sizes(self) -> list[int]:
         """Images of each batch that the first engine was given, in order."""
-        return [batch.count for _, batch in self.engine.batches]
+        return [batch.count for batch in asked(self.engine)]
 
     def sample(self, name: str, **labels: str) -> float:
         """The value of a series, which must exist."""
@@ -134,6 +150,13 @@ class House:
             return [-1 if status else int(row) for status, row in zip(prediction.status, best, strict=True)]
 
         return asyncio.get_running_loop().create_task(answer())
+
+
+def asked(engine: FakeEngine) -> list[Batch]:
+    """The batches that an engine was given, canaries left out."""
+    return [
+        batch for _, batch in engine.batches if any(b"".join(part.blobs).strip(b"\0") for part in batch.parts)
+    ]
 
 
 def query_of(images: tuple[bytes, ...], card: ModelCard = CARD) -> Query:

@@ -37,7 +37,13 @@ PROMISED = {
     "attnserve_engine_retries": ("counter", {"engine"}),
     "attnserve_engine_restarts": ("counter", {"engine"}),
     "attnserve_engine_ejected": ("gauge", {"engine"}),
+    "attnserve_engine_ejections": ("counter", {"engine", "reason"}),
+    "attnserve_engine_breaker": ("gauge", {"model", "engine", "state"}),
+    "attnserve_engine_retries_refused": ("counter", {"model"}),
     "attnserve_model_ready": ("gauge", {"model", "version"}),
+    "attnserve_audit_write_failures": ("counter", set()),
+    "attnserve_certificate_expires_timestamp_seconds": ("gauge", set()),
+    "attnserve_config_reload_success": ("gauge", {"what"}),
 }
 
 

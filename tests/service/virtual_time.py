@@ -16,6 +16,10 @@ from typing import Any, ParamSpec
 P = ParamSpec("P")
 
 
+# Awaited when a test is through: what it has left running on purpose, say the probing of an ejected engine.
+at_end: list[Callable[[], Coroutine[Any, Any, None]]] = []
+
+
 class _Selector(selectors.SelectSelector):
     """Instead of sleeping it moves the clock on."""
 
@@ -78,7 +82,10 @@ async def settle() -> None:
 
 
 async def _tidily(test: Coroutine[Any, Any, None]) -> None:
+    at_end.clear()
     await test
+    for close in at_end:
+        await close()
     await settle()
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert left == set(), f"still running: {left}"
