@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from serve.engines.torchserve import TorchServeControl, TorchServeEngine
 from serve.engines.torchserve_link import ChannelOptions
-from serve.loading import House, LocalLoader, LocalOptions
+from serve.loading import House
+from serve.local_loader import LocalLoader, LocalOptions
 from serve.metrics import Metrics
+from serve.remote_fleet import RemoteFleet
 from serve.service import Loader
-from serve.settings import Config, EngineConfig
+from serve.settings import Config
+from serve.store_watch import StoreWatch
 from serve.supervisor import Supervisor
 from serve.torchserve_process import Launch
-from serve.watching import RemoteOnly, RemoteWatcher
 
 LOCAL = "local"
 
@@ -38,6 +40,9 @@ class Fleet(Protocol):
     async def stop(self, timeout_s: float) -> None:
         """End everything that was started."""
         ...
+
+
+FleetOf = Callable[[Config, House, Metrics], Fleet]
 
 
 def build_fleet(config: Config, house: House, metrics: Metrics) -> Fleet:
@@ -75,9 +80,16 @@ class LocalFleet:
             where.tail,
         )
         archives = LocalOptions(
-            source=config.model_store, models=config.models, load_timeout_s=given.load_timeout_s
+            source=config.model_store,
+            models=config.models,
+            load_timeout_s=given.load_timeout_s,
+            keep_versions=config.keep_versions,
         )
         self._loader = LocalLoader(house, self._engine, self._control, archives)
+        interval_s = config.model_store_watch_s
+        self._watch = (
+            StoreWatch(config.model_store, interval_s, self._loader, metrics) if interval_s else None
+        )
 
     @property
     def loader(self) -> Loader:
@@ -90,10 +102,16 @@ class LocalFleet:
 
     async def run(self) -> None:
         """See `Fleet`."""
-        await self._supervisor.run()
+        watching = asyncio.create_task(self._watch.run(), name="model-store-watch") if self._watch else None
+        try:
+            await self._supervisor.run()
+        finally:
+            if watching:
+                watching.cancel()
 
     async def stop(self, timeout_s: float) -> None:
         """See `Fleet`."""
+        await self._loader.close()
         await self._engine.close()
         await self._control.close()
         await self._supervisor.stop(timeout_s)
@@ -104,34 +122,3 @@ class LocalFleet:
     def _lost(self) -> None:
         self._restarts.inc()
         self._loader.lose_all("TorchServe has ended and is started again")
-
-
-class RemoteFleet:
-    """TorchServes that run elsewhere and hold their models already."""
-
-    def __init__(self, config: Config, house: House, metrics: Metrics) -> None:
-        """Nothing is asked before `run`."""
-        self.loader: Loader = RemoteOnly()
-        self._engines = [_remote(engine, config) for engine in config.engines]
-        self._watchers: Sequence[RemoteWatcher] = [
-            RemoteWatcher(house, engine, given.models, config.attempts.probe_interval_s)
-            for engine, given in zip(self._engines, config.engines, strict=True)
-        ]
-        for engine in self._engines:
-            metrics.start_engine(engine.name)
-
-    async def start(self) -> None:
-        """See `Fleet`; there is nothing to start."""
-
-    async def run(self) -> None:
-        """See `Fleet`."""
-        await asyncio.gather(*(watcher.run() for watcher in self._watchers))
-
-    async def stop(self, _timeout_s: float) -> None:
-        """See `Fleet`."""
-        await asyncio.gather(*(engine.close() for engine in self._engines))
-
-
-def _remote(given: EngineConfig, config: Config) -> TorchServeEngine:
-    options = ChannelOptions(max_message_bytes=config.torchserve.max_message_bytes)
-    return TorchServeEngine(given.address, given.address, None, options)

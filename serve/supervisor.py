@@ -1,4 +1,4 @@
-"""Keeps a local TorchServe running: starts it, starts it again when it dies, ends it with the gateway."""
+"""Keeps a local TorchServe running: starts it, again when it dies or hangs, and ends it with the gateway."""
 
 from __future__ import annotations
 
@@ -177,12 +177,28 @@ class Supervisor:
         if self._process is None:
             return failures
         began = time.monotonic()
-        status = await self._process.wait()
+        status = await self._ended(self._process)
         self._endpoints = None
         await self._process.kill()
         self._process = None
         _log.warning("torchserve_ended", status=status, last_lines=self.tail(3))
         return 0 if time.monotonic() - began > _HEALTHY_AFTER_S else failures
+
+    async def _ended(self, process: TorchServeProcess) -> int:
+        """Wait until a process ends, or end it when it hangs; gives its exit status."""
+        hangs = asyncio.create_task(process.hangs(self.endpoints, self._launch), name="torchserve-pings")
+        ended = asyncio.create_task(process.wait(), name="torchserve-end")
+        try:
+            await asyncio.wait({hangs, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done():
+                hangs.result()
+                _log.warning("torchserve_hangs", pid=process.pid, unanswered_pings=self._launch.pings_to_kill)
+                await process.kill()
+            return await ended
+        finally:
+            hangs.cancel()
+            ended.cancel()
+            await asyncio.wait({hangs, ended})
 
     async def _restart(self) -> None:
         if not self._ports.are_free():

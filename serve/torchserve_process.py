@@ -51,12 +51,17 @@ class Launch:
         java_options: Options of the JVM, its memory among them.
         max_message_bytes: Largest packed batch and largest reply.
         start_timeout_s: How long it may take until it answers.
+        ping_interval_s: How often a running one is asked whether it is there, and how long it may take to
+            say so. It does so in milliseconds, however busy its workers are.
+        pings_to_kill: Unanswered ones in a row after which it is ended, to be started again.
         python: The interpreter of the workers.
     """
 
     java_options: tuple[str, ...] = DEFAULT_JAVA_OPTIONS
     max_message_bytes: int = 64 * 1024 * 1024
     start_timeout_s: float = 60.0
+    ping_interval_s: float = 5.0
+    pings_to_kill: int = 3
     python: Path = Path(sys.executable)
 
 
@@ -113,13 +118,21 @@ class TorchServeProcess:
                         status = self._process.returncode
                         raise StartError(f"TorchServe ended with status {status}: {self.last_words()}")
                     endpoints = self._endpoints()
-                    if endpoints is not None and await _answers(endpoints):
+                    if endpoints is not None and await _answers(endpoints, _PING_TIMEOUT_S):
                         return endpoints
                     await asyncio.sleep(_POLL_S)
         except TimeoutError:
             raise StartError(
                 f"TorchServe did not answer within start_timeout_s = {timeout_s:g}: {self.last_words()}"
             ) from None
+
+    async def hangs(self, endpoints: Endpoints, launch: Launch) -> None:
+        """Ping a running TorchServe; returns when it has left several in a row without an answer."""
+        unanswered = 0
+        while unanswered < launch.pings_to_kill:
+            pause = launch.ping_interval_s
+            answered, _ = await asyncio.gather(_answers(endpoints, pause), asyncio.sleep(pause))
+            unanswered = 0 if answered else unanswered + 1
 
     async def stop(self, timeout_s: float) -> None:
         """Let TorchServe finish what it has for up to `timeout_s`, then kill it and its workers."""
@@ -193,11 +206,12 @@ def _torchserve_home() -> Path:
     return Path(spec.origin).parent.parent
 
 
-async def _answers(endpoints: Endpoints) -> bool:
+async def _answers(endpoints: Endpoints, timeout_s: float) -> bool:
     metadata = (("authorization", f"Bearer {endpoints.inference_token}"),)
-    async with grpc.aio.insecure_channel(endpoints.inference_grpc) as channel:
+    options = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.insecure_channel(endpoints.inference_grpc, options) as channel:
         try:
-            await InferenceAPIsServiceStub(channel).Ping(Empty(), timeout=_PING_TIMEOUT_S, metadata=metadata)
+            await InferenceAPIsServiceStub(channel).Ping(Empty(), timeout=timeout_s, metadata=metadata)
         except grpc.aio.AioRpcError:
             return False
     return True

@@ -106,6 +106,30 @@ async def test_a_killed_torchserve_comes_back(tmp_path: Path) -> None:
     await asyncio.wait_for(watch, 1)
 
 
+async def test_a_frozen_torchserve_is_replaced(tmp_path: Path) -> None:
+    """Java that lives and does not answer is ended after three pings, and another one started."""
+    restarts: list[int] = []
+    launch = Launch(ping_interval_s=0.5, pings_to_kill=3)
+    supervisor = Supervisor(tmp_path, launch, on_restart=lambda: restarts.append(1))
+    await supervisor.start()
+    watch = asyncio.create_task(supervisor.run())
+    try:
+        pid = supervisor.pid
+        assert pid is not None
+        await asyncio.sleep(launch.ping_interval_s * (launch.pings_to_kill + 1))
+        assert (supervisor.pid, restarts) == (pid, []), "one that answers is left alone"
+        os.kill(pid, signal.SIGSTOP)
+        await asyncio.sleep(launch.ping_interval_s)
+        assert psutil.pid_exists(pid), "one ping without an answer is no reason yet"
+        await until(lambda: not psutil.pid_exists(pid), 10)
+        await until(lambda: supervisor.pid not in (None, pid), 20)
+        assert len(restarts) == 1
+        assert supervisor.endpoints.inference_grpc
+    finally:
+        await supervisor.stop(8)
+    await asyncio.wait_for(watch, 1)
+
+
 async def test_a_port_that_somebody_took_is_picked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,9 +81,9 @@ class TorchServeEngine:
         except CardError as error:
             raise self._link.error("garbled", retryable=False, more=error.message) from error
 
-    async def close(self) -> None:
-        """Hang up; calls still running fail with `EngineError`."""
-        await self._link.close()
+    async def close(self, grace_s: float = 0.0) -> None:
+        """Hang up, after calls that run; see `Engine`."""
+        await self._link.close(grace_s)
 
     async def _ask(
         self, ref: ModelRef, packed: Mapping[str, bytes], timeout_s: float
@@ -130,7 +130,8 @@ class TorchServeControl:
             if _is_conflict(error):
                 raise EngineError(f"{ref} is loaded already", reason="refused", retryable=False) from error
             await self._forget(ref, _CLEAN_UP_TIMEOUT_S)
-            why = await self._explain(ref) or _details(error)
+            slow = error.reason == "timeout"
+            why = f"not ready after {timeout_s:g} s" if slow else await self._explain(ref) or _details(error)
             raise EngineError(
                 f"{ref} cannot be loaded: {why}", reason=error.reason, retryable=False
             ) from error
@@ -183,7 +184,7 @@ def load_failure(log: Sequence[str], ref: ModelRef) -> str:
     """
     worker = f"-{ref.name}_{ref.version}-std"
     said = [line.partition("] ")[2] for line in log if worker in line]
-    for pattern in (r"Failed to load model \S+, exception (.+)", r"([A-Za-z_][\w.]*: .+)"):
+    for pattern in (r"Failed to load model \S+, exception (.+)", r"((?!model_name: )[A-Za-z_][\w.]*: .+)"):
         matches = [match.group(1) for line in said if (match := re.fullmatch(pattern, line))]
         if matches:
             return matches[-1]

@@ -7,8 +7,9 @@ those of TorchServe 0.12, the last release.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import grpc
@@ -29,6 +30,13 @@ PUBLIC_MESSAGES = {
 }
 
 
+# What TorchServe allows for a message where its configuration says nothing, in bytes.
+STOCK_MESSAGE_BYTES = 6_553_500
+# Connections that are given up, but on which calls still run.
+_MOST_OLD_LINES = 4
+_CLOSE_POLL_S = 0.02
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelOptions:
     """How to talk to a TorchServe.
@@ -37,27 +45,28 @@ class ChannelOptions:
         max_message_bytes: Largest message either way; TorchServe's own limit should be the same, because
             it hangs up on a longer one without saying why.
         max_reconnect_pause_s: Longest pause between two attempts to connect.
+        max_age_s: A connection older than this is replaced before the next call.
     """
 
     max_message_bytes: int = 64 * 1024 * 1024
     max_reconnect_pause_s: float = 2.0
+    max_age_s: float = 300.0
 
-    def as_arguments(self, target: str) -> list[tuple[str, Any]]:
+    def as_arguments(self) -> list[tuple[str, Any]]:
         """Channel arguments as gRPC names them."""
-        # A name may stand for many workers: use them all. A single address is better served by gRPC's own
-        # choice, which connects anew as soon as it is asked.
-        policy = [("grpc.lb_policy_name", "round_robin")] if target.startswith("dns:") else []
         return [
-            *policy,
             ("grpc.max_receive_message_length", self.max_message_bytes),
             ("grpc.max_send_message_length", self.max_message_bytes),
             ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
+            # How long an attempt to connect may take: a Java that has just started is slow to greet, and a
+            # network that was cut is tried again soon after its repair.
+            ("grpc.min_reconnect_backoff_ms", 1000),
             ("grpc.max_reconnect_backoff_ms", round(self.max_reconnect_pause_s * 1000)),
             # grpc-java answers pings that come more often than every five minutes by hanging up.
             ("grpc.keepalive_time_ms", 6 * 60 * 1000),
             # Channels to one address must not share a connection, nor its memory of failures.
             ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.enable_http_proxy", 0),
         ]
 
 
@@ -103,8 +112,30 @@ def classify(code: grpc.StatusCode, details: str) -> tuple[str, bool]:
     return rule.reason, rule.retryable
 
 
+@dataclass(eq=False, slots=True, kw_only=True)
+class _Line:
+    """One connection, and how many calls run on it.
+
+    Attributes:
+        opened_at: `time.monotonic` of its making.
+        suspect: Whether a call on it got no answer in time: the engine may be slow, or the network cut.
+    """
+
+    target: str
+    token: str = field(repr=False)
+    channel: grpc.aio.Channel
+    stub: Any
+    opened_at: float = field(default_factory=time.monotonic)
+    calls: int = 0
+    suspect: bool = False
+
+
 class Link:
-    """A connection to one port of a TorchServe whose address and token may change with a restart."""
+    """A connection to one port of a TorchServe whose address and token may change with a restart.
+
+    A connection on which a call was not answered in time is not used for new calls: if the network dropped
+    its packets, it may stay dead for minutes after the repair. Calls that run on it go on.
+    """
 
     def __init__(
         self,
@@ -128,10 +159,9 @@ class Link:
         self._target = target
         self._token = token
         self._options = options
-        self._connected_to = ""
-        self._channel: grpc.aio.Channel | None = None
-        self._stub: Any = None
-        self._closing: set[asyncio.Task[None]] = set()
+        self._line: _Line | None = None
+        self._old: set[_Line] = set()
+        self._hanging_up: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def call(self, method: str, request: object, timeout_s: float) -> Any:  # noqa: ANN401 - generated stubs
@@ -141,42 +171,71 @@ class Link:
             EngineError: Whatever went wrong; only a cancellation by the caller stays one.
         """
         try:
-            stub, metadata = self._connect(), self._metadata()
+            line, metadata = self._connected(), self._metadata()
         except UnavailableError as error:
             raise self.error("unreachable", retryable=True) from error
-        return await self._answered(getattr(stub, method)(request, timeout=timeout_s, metadata=metadata))
+        line.calls += 1
+        try:
+            return await self._answered(
+                getattr(line.stub, method)(request, timeout=timeout_s, metadata=metadata), request, line
+            )
+        finally:
+            line.calls -= 1
+            if line in self._old and not line.calls:
+                self._hang_up(line)
 
-    async def close(self) -> None:
-        """Hang up; calls still running fail."""
+    async def close(self, grace_s: float = 0.0) -> None:
+        """Hang up when no call runs any more, at the latest after `grace_s`; what still runs then fails.
+
+        Calls may begin until then: somebody may just have decided to make one.
+        """
+        ends = time.monotonic() + grace_s
+        # A poll, since it is rare and no event need be kept for it.
+        while self._runs() and time.monotonic() < ends:  # noqa: ASYNC110
+            await asyncio.sleep(_CLOSE_POLL_S)
         self._closed = True
-        self._retire()
-        await asyncio.gather(*self._closing)
+        for line in self._lines():
+            self._hang_up(line)
+        await asyncio.gather(*self._hanging_up)
 
     def error(self, reason: str, *, retryable: bool, more: str = "") -> EngineError:
         """An `EngineError` with the public message of its reason."""
         message = f"engine {self.name}: {PUBLIC_MESSAGES[reason]}{f': {more}' if more else ''}"
         return EngineError(message, reason=reason, retryable=retryable)
 
-    def _connect(self) -> Any:  # noqa: ANN401 - generated stubs have no types
+    def _connected(self) -> _Line:
+        """The line for the next call."""
         if self._closed:
             raise UnavailableError("the connection is closed")
-        target = self._target()
-        if target != self._connected_to:
-            self._retire()
-            self._channel = grpc.aio.insecure_channel(target, options=self._options.as_arguments(target))
-            self._stub = self._make_stub(self._channel)
-            self._connected_to = target
-        return self._stub
+        target, line = self._target(), self._line
+        token = self._token() if self._token else ""
+        if line is not None and (line.target, line.token) != (target, token):
+            # What it led to has ended. The next one may have its address and never its token, and the old
+            # channel would still be resting after its failures.
+            self._hang_up(line)
+        elif line is not None and self._worn(line):
+            self._old.add(line)
+            if not line.calls:
+                self._hang_up(line)
+        elif line is not None:
+            return line
+        channel = grpc.aio.insecure_channel(target, options=self._options.as_arguments())
+        self._line = _Line(target=target, token=token, channel=channel, stub=self._make_stub(channel))
+        return self._line
+
+    def _worn(self, line: _Line) -> bool:
+        worn = line.suspect or time.monotonic() - line.opened_at > self._options.max_age_s
+        return worn and len(self._old) < _MOST_OLD_LINES
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         return (("authorization", f"Bearer {self._token()}"),) if self._token else ()
 
-    async def _answered(self, call: Awaitable[_Reply]) -> _Reply:
+    async def _answered(self, call: Awaitable[_Reply], request: Any, line: _Line) -> _Reply:  # noqa: ANN401 - as above
         try:
             return await call
         except grpc.aio.AioRpcError as error:
-            reason, retryable = classify(error.code(), error.details() or "")
-            raise self.error(reason, retryable=retryable) from error
+            line.suspect |= error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            raise self._meaning(error, request.ByteSize()) from error
         except asyncio.CancelledError:
             # gRPC raises this too, when the channel is closed under a running call: at the end, or because
             # a restarted engine answers elsewhere.
@@ -185,9 +244,25 @@ class Link:
                 raise
             raise self.error("unreachable", retryable=True) from None
 
-    def _retire(self) -> None:
-        if self._channel is not None:
-            task = asyncio.create_task(self._channel.close())
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
-            self._channel = None
+    def _meaning(self, error: grpc.aio.AioRpcError, request_bytes: int) -> EngineError:
+        details = error.details() or ""
+        # Said of a message that is too long, too, and then every engine with that configuration says it.
+        if error.code() is grpc.StatusCode.CANCELLED and request_bytes > STOCK_MESSAGE_BYTES:
+            more = f"it hung up on a message of {request_bytes} bytes; its max_request_size may be smaller"
+            return self.error("refused", retryable=False, more=more)
+        reason, retryable = classify(error.code(), details)
+        return self.error(reason, retryable=retryable)
+
+    def _lines(self) -> set[_Line]:
+        return self._old | ({self._line} if self._line else set())
+
+    def _runs(self) -> bool:
+        return any(line.calls for line in self._lines())
+
+    def _hang_up(self, line: _Line) -> None:
+        self._old.discard(line)
+        if line is self._line:
+            self._line = None
+        task = asyncio.create_task(line.channel.close())
+        self._hanging_up.add(task)
+        task.add_done_callback(self._hanging_up.discard)

@@ -112,7 +112,7 @@ def test_one_engine_dies(
     retries = pair.series()[series_name("attnserve_engine_retries_total", engine=second.target)]
     failed = sum(attempts(pair, second, outcome) for outcome in ("lost", "unreachable"))
     assert retries == failed
-    wait_until(lambda: pair.events("model lost") != [], 30, "the watcher notices")
+    wait_until(lambda: pair.events("engine ejected") != [], 30, "the dead engine is ejected")
     still = attempts(pair, second)
     assert pair.is_ready()
     before = attempts(pair, torchserve)

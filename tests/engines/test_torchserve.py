@@ -189,6 +189,17 @@ async def test_a_message_over_the_limit_is_refused_here(bench: Bench) -> None:
     assert (error.reason, error.retryable) == ("refused", False)
 
 
+async def test_a_message_over_the_engines_limit_is_no_fault_of_its_worker(bench: Bench) -> None:
+    """An engine that is configured for less hangs up without a word: that is told, and not repeated."""
+    endpoints = bench.supervisor.endpoints
+    options = ChannelOptions(max_message_bytes=2**30)
+    engine = TorchServeEngine("small", endpoints.inference_grpc, lambda: endpoints.inference_token, options)
+    with pytest.raises(EngineError, match="its max_request_size may be smaller") as failed:
+        await engine.predict(MODEL, batch(bytes(ChannelOptions().max_message_bytes + 1)), 20)
+    await engine.close()
+    assert (failed.value.reason, failed.value.retryable) == ("refused", False)
+
+
 async def test_without_its_token_nothing_is_answered(bench: Bench) -> None:
     """Both ports refuse calls without a token and with a wrong one."""
     endpoints = bench.supervisor.endpoints
@@ -292,6 +303,19 @@ async def test_a_worker_that_dies_loses_one_batch(bench: Bench, kill: str) -> No
         error = await lost
     assert (error.reason, error.retryable) == ("lost", True)
     assert await worker_pid(bench) != pid
+
+
+@pytest.mark.slow
+async def test_a_frozen_worker_is_replaced(bench: Bench) -> None:
+    """TorchServe ends it after the archive's responseTimeout, 5 s here; the batch may be tried elsewhere."""
+    pid = await worker_pid(bench)
+    os.kill(pid, signal.SIGSTOP)
+    began = time.monotonic()
+    error = await failure(bench, b"1", timeout_s=30)
+    assert (error.reason, error.retryable) == ("lost", True)
+    assert 4.5 < time.monotonic() - began < 15
+    assert await first_answer(bench, seconds=30) != pid
+    await until(lambda: not psutil.pid_exists(pid), 5)
 
 
 async def test_a_killed_java_is_replaced(bench: Bench) -> None:

@@ -1,13 +1,20 @@
-"""What TorchServe's failures mean, and how its log explains a failed load."""
+"""What TorchServe's failures mean, how its log explains a failed load, and when a connection is made anew."""
 
 from __future__ import annotations
 
-import grpc
-import pytest
+import asyncio
+import socket
 
+import grpc
+import grpc.aio
+import pytest
+from google.protobuf.empty_pb2 import Empty
+
+from serve.core.errors import EngineError
 from serve.core.messages import ModelRef
 from serve.engines.torchserve import load_failure
-from serve.engines.torchserve_link import PUBLIC_MESSAGES, classify
+from serve.engines.torchserve_link import PUBLIC_MESSAGES, ChannelOptions, Link, classify
+from serve.pb.torchserve_inference_pb2_grpc import InferenceAPIsServiceStub
 
 CODE = grpc.StatusCode
 INTERNAL_SERVER = "\norg.pytorch.serve.http.InternalServerException"
@@ -70,8 +77,10 @@ def test_the_log_explains_a_failed_load() -> None:
 
 
 def test_a_log_that_says_nothing_explains_nothing() -> None:
-    """A model whose worker does not occur in it has no reason, not another's."""
+    """A model whose worker does not occur in it has no reason, nor what a worker says of every model."""
     assert load_failure(LOG.splitlines(), ModelRef(name="net", version="2")) == ""
+    always = "t INFO  [W-9000-net_2-stdout] model_name: net, batchSize: 1 "
+    assert load_failure([always], ModelRef(name="net", version="2")) == ""
 
 
 def test_a_runtime_error_is_dug_out() -> None:
@@ -82,3 +91,28 @@ def test_a_runtime_error_is_dug_out() -> None:
         "t INFO  [W-9000-net_1-stdout] RuntimeError: 500 - Unknown exception",
     ]
     assert load_failure(lines, ModelRef(name="net", version="1")) == "SHA256SUMS: model.pt differs"
+
+
+async def test_a_new_token_begins_anew() -> None:
+    """A restarted engine at the old address is reached at once, however often the old one was not."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    tokens = ["old"]
+    link = Link(
+        "e", InferenceAPIsServiceStub, lambda: f"127.0.0.1:{port}", lambda: tokens[-1], ChannelOptions()
+    )
+    for _ in range(3):
+        with pytest.raises(EngineError, match="cannot be reached"):
+            await link.call("Ping", Empty(), 5.0)
+        await asyncio.sleep(0.15)
+    with pytest.raises(EngineError, match="cannot be reached"):
+        await link.call("Ping", Empty(), 5.0)
+    server = grpc.aio.server()
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    tokens.append("new")
+    with pytest.raises(EngineError, match="refused the call"):
+        await link.call("Ping", Empty(), 5.0)
+    await link.close()
+    await server.stop(0)
