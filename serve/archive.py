@@ -7,6 +7,7 @@ is, and what it takes and gives. All functions block.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -20,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from serve.core.card import CardError, ModelCard, parse_card
-from serve.core.errors import InvalidRequestError
+from serve.core.errors import InvalidRequestError, UnavailableError
 from serve.core.messages import ModelRef
 
 SUMS = "SHA256SUMS"
@@ -33,6 +34,8 @@ MAX_TEXT_BYTES = 16 * 1024**2
 
 _SUMS_LINE = re.compile(r"([0-9a-f]{64}) [ *]([^/\0]+)")
 _CHUNK_BYTES = 1024**2
+# The archive is not to blame for these.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # Messages reach callers who load models from afar: they name files, never folders of this machine.
 _MEND = f"Build it again, or, if you trust it, list it: sha256sum *.mar > {SUMS}"
 # What zipfile and json raise for bytes that are no zip or no JSON.
@@ -130,6 +133,7 @@ def copy_verified(archive: Archive, target_folder: Path) -> str:
 
     Raises:
         ArchiveError: The file has changed since it was opened; nothing is left in `target_folder`.
+        UnavailableError: There is no room for it; nothing is left, either.
     """
     name = store_name(archive.card.ref)
     unfinished = target_folder / f".{name}.part"
@@ -139,9 +143,9 @@ def copy_verified(archive: Archive, target_folder: Path) -> str:
         _check_digest(archive.path, archive.sha256, found)
         os.replace(unfinished, target_folder / name)  # noqa: PTH105 - says that it replaces
     except OSError as error:
-        raise ArchiveError(
-            f"{archive.file_name} cannot be copied into TorchServe's store: {_public(error)}"
-        ) from error
+        message = f"{archive.file_name} cannot be copied into TorchServe's store: {_public(error)}"
+        kind = UnavailableError if error.errno in _NO_ROOM else ArchiveError
+        raise kind(message) from error
     finally:
         unfinished.unlink(missing_ok=True)
     return name

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
+import os
 import stat
+import threading
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -25,6 +28,7 @@ from serve.archive import (
     ref_of_store_name,
     store_name,
 )
+from serve.core.errors import UnavailableError
 from serve.core.messages import ModelRef
 
 SIGNATURE: dict[str, Any] = {
@@ -241,8 +245,79 @@ def test_a_copy_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         copy_verified(archive, tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_not_the_archives_fault(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told as unavailable, and half a copy does not stay."""
+
+    def write_half(source: IO[bytes], target: IO[bytes]) -> str:
+        target.write(source.read(100))
+        raise OSError(number, "no room")
+
+    (tmp_path / "store").mkdir()
+    monkeypatch.setattr("serve.archive._copy", write_half)
+    with pytest.raises(UnavailableError, match=r"^net-v2\.mar cannot be copied .*: no room$"):
+        copy_verified(opened(write(tmp_path)), tmp_path / "store")
+    assert list((tmp_path / "store").iterdir()) == []
+
+
 @given(st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,63}", fullmatch=True), st.integers(1, 999_999))
 def test_a_store_name_tells_its_model(name: str, version: int) -> None:
     """Also when the model's name has dashes and numbers itself."""
     ref = ModelRef(name=name, version=str(version))
     assert ref_of_store_name(store_name(ref)) == ref
+
+
+def test_a_link_is_followed_to_what_is_listed(tmp_path: Path) -> None:
+    """A store may be made of links, as clusters mount it: what counts is the content that they lead to."""
+    elsewhere, store, target = (tmp_path / name for name in ("elsewhere", "models", "target"))
+    for folder in (elsewhere, store, target):
+        folder.mkdir()
+    real = write(elsewhere, name="real.mar")
+    (store / "net-v2.mar").symlink_to(real)
+    enlist(store / "net-v2.mar")
+    copy_verified(opened(store / "net-v2.mar"), target)
+    assert not (target / "net-2.mar").is_symlink()
+    assert (target / "net-2.mar").read_bytes() == real.read_bytes()
+
+
+def test_a_link_that_was_moved_since_is_not_copied(tmp_path: Path) -> None:
+    """It led to the listed archive when it was checked, and leads to another one now."""
+    good, target = write(tmp_path, name="good.mar"), tmp_path / "target"
+    target.mkdir()
+    evil = write(tmp_path, ENTRIES | {"model.pt": b"evil"}, name="evil.mar")
+    link = tmp_path / "net-v2.mar"
+    link.symlink_to(good)
+    archive = opened(enlist(link))
+    link.unlink()
+    link.symlink_to(evil)
+    with pytest.raises(ArchiveError, match="is not the archive that was listed"):
+        copy_verified(archive, target)
+    assert list(target.iterdir()) == []
+
+
+def test_whatever_happens_while_it_is_copied(tmp_path: Path) -> None:
+    """Somebody keeps changing the file: a copy is refused, or has the listed digest, never anything else."""
+    path = write(tmp_path, ENTRIES | {"model.pt": bytes(4 * 2**20)})
+    archive, right = opened(path), path.read_bytes()
+    (tmp_path / "store").mkdir()
+    going = threading.Event()
+
+    def change() -> None:
+        with path.open("r+b") as file:
+            while not going.is_set():
+                for byte in (b"\1", right[-100:-99]):
+                    os.pwrite(file.fileno(), byte, len(right) - 100)
+
+    changer = threading.Thread(target=change)
+    changer.start()
+    try:
+        for _ in range(20):
+            with contextlib.suppress(ArchiveError):
+                copy = tmp_path / "store" / copy_verified(archive, tmp_path / "store")
+                assert hashlib.sha256(copy.read_bytes()).hexdigest() == archive.sha256
+    finally:
+        going.set()
+        changer.join(10)
+    assert {file.name for file in (tmp_path / "store").iterdir()} <= {"net-2.mar"}

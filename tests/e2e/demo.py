@@ -82,7 +82,8 @@ def build_demo() -> Demo:
 def list_again(archive: Path) -> None:
     """Write the hash that an archive has now into the SHA256SUMS beside it."""
     listed = archive.with_name("SHA256SUMS")
-    kept = [line for line in listed.read_text().splitlines() if not line.endswith(f"  {archive.name}")]
+    known = listed.read_text().splitlines() if listed.exists() else []
+    kept = [line for line in known if not line.endswith(f"  {archive.name}")]
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     listed.write_text("\n".join([*kept, f"{digest}  {archive.name}"]) + "\n")
 

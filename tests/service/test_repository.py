@@ -63,6 +63,42 @@ def test_without_a_ready_version_the_highest_says_why(repository: Repository) ->
     assert raised.value.retry_after_s == 1.0
 
 
+def test_a_pinned_version_is_the_default(registry: CollectorRegistry) -> None:
+    """Whatever else is ready: while it is not, or not known, nothing else answers."""
+    repository = Repository(Metrics(registry), pinned=[NAME], default_versions={NAME: "1", "other": "3"})
+    repository.put(entry("2"))
+    with pytest.raises(UnavailableError, match=r"version 1 is not ready, .* it is the pinned default"):
+        repository.find(NAME).serving_card()
+    assert not repository.all_ready()
+    repository.put(entry("1", ModelState.LOADING))
+    assert repository.find(NAME).state is ModelState.LOADING
+    repository.put(entry("1"))
+    assert repository.find(NAME).serving_card() == card("1")
+    assert repository.find(NAME, "2").serving_card() == card("2")
+    assert repository.all_ready()
+    with pytest.raises(NotFoundError, match="model 'other' is not found"):
+        repository.find("other")
+
+
+def test_newer_versions_are_counted_when_ready(repository: Repository) -> None:
+    """By number, those of the same model only."""
+    for known in (entry("9"), entry("10"), entry("11", ModelState.LOADING), entry("12", name="other")):
+        repository.put(known)
+    counts = [repository.newer(ModelRef(name=NAME, version=version)) for version in ("1", "9", "10")]
+    assert counts == [2, 1, 0]
+
+
+def test_a_version_that_is_removed_is_not_known(repository: Repository, registry: CollectorRegistry) -> None:
+    """It is in no index and has no readiness; whoever listens hears of it."""
+    repository.put(entry("1", ModelState.UNAVAILABLE))
+    heard: list[str] = []
+    repository.on_change = heard.append
+    repository.remove(ModelRef(name=NAME, version="1"))
+    assert repository.index() == ()
+    assert registry.get_sample_value("attnserve_model_ready", {"model": NAME, "version": "1"}) is None
+    assert heard == [NAME]
+
+
 def test_what_is_not_known_is_not_found(repository: Repository) -> None:
     """The message names the model, or the version asked for and those that are known."""
     repository.put(entry("1"))
