@@ -10,38 +10,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
-import threading
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
-from wsgiref.simple_server import WSGIServer
 
 import structlog
-import uvicorn
-from fastapi import FastAPI
-from prometheus_client import (
-    CollectorRegistry,
-    GCCollector,
-    PlatformCollector,
-    ProcessCollector,
-    start_http_server,
-)
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
+from serve.audit import Act, AuditFile, AuditLog
 from serve.batcher import Batcher, Surroundings
-from serve.core.access import Access, Token
 from serve.core.batching import Limits
+from serve.core.ratelimit import RateLimiter
+from serve.core.room import Room
+from serve.core.standing import Rules
+from serve.doors import Addresses, Doors, SetupError
 from serve.edge.grpc_api import build_grpc_server
 from serve.edge.limits import EdgeLimits
 from serve.edge.rest_api import build_rest_app
 from serve.engines.pool import EnginePool, PoolOptions
-from serve.fleet import Fleet, build_fleet
+from serve.fleet import Fleet, FleetOf, build_fleet
 from serve.loading import House
 from serve.metrics import Metrics
 from serve.repository import Repository
 from serve.service import Parts, Service, ServiceOptions
 from serve.settings import Config
+from serve.trust import Trust
 from serve.usage import UsageBook
 
 log = structlog.get_logger(__name__)
@@ -53,32 +46,10 @@ DOORS_GRACE_S = 0.5
 ENDING_S = 1.0
 
 
-class SetupError(Exception):
-    """A port or the run folder cannot be used; the message names it and says what to do."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Addresses:
-    """Where the gateway listens, ports that were picked included."""
-
-    http: str
-    grpc: str
-    metrics: str
-
-
-class _Uvicorn(uvicorn.Server):
-    """Leaves the signals to us: they drain both doors, not only this one."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Take none."""
-        yield
-
-
 class Gateway:
     """One gateway process: `start`, then `close`, which drains."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, fleet_of: FleetOf = build_fleet) -> None:
         """Make every object; nothing runs and no port is bound yet."""
         self.config = config
         self.registry = CollectorRegistry()
@@ -86,15 +57,23 @@ class Gateway:
             collector(registry=self.registry)
         metrics, usage = Metrics(self.registry), UsageBook()
         pool = EnginePool(metrics, _pool_options(config), time.monotonic)
-        repository = Repository(metrics)
+        repository = Repository(metrics, default_versions=config.default_versions)
         around = Surroundings(pool, metrics, usage, time.monotonic)
         batcher = Batcher(_batching_limits(config), around)
-        self.fleet: Fleet = build_fleet(config, House(repository, pool, batcher), metrics)
-        parts = Parts(repository, batcher, self.fleet.loader, metrics, usage)
+        house = House(repository, pool, batcher)
+        pool.on_change = lambda ref: house.reflect(ref, pool.why(ref))
+        self._pool = pool
+        self.fleet: Fleet = fleet_of(config, house, metrics)
+        self.audit = AuditLog(AuditFile(config.audit_path).append, metrics)
+        self._trust = Trust(config, metrics, self.audit.reloaded)
+        access, certificates = self._trust.access, self._trust.certificates
+        rates = RateLimiter(access.limit_of)
+        parts = Parts(repository, batcher, self.fleet.loader, metrics, usage, self.audit, rates)
         self.service = Service(parts, _service_options(config))
-        access, limits = _access(config), _edge_limits(config)
+        limits = _edge_limits(config)
         self.grpc = build_grpc_server(self.service, access, limits)
-        self.rest = _Uvicorn(_uvicorn_config(build_rest_app(self.service, access, limits)))
+        rest = build_rest_app(self.service, access, limits)
+        self._doors = Doors(config, self.grpc, rest, limits, certificates)
         self.addresses = Addresses(http="", grpc="", metrics="")
         repository.on_change = self.grpc.refresh
         self._exit = contextlib.AsyncExitStack()
@@ -103,56 +82,45 @@ class Gateway:
         """Bind the ports, open the doors, start the engines and load the models.
 
         Raises:
-            SetupError: A port is busy, or the run folder cannot be written; no engine has been started.
+            SetupError: A port is busy, a file or the run folder cannot be used; no engine has been started.
             ServeError: TorchServe cannot be started.
         """
-        rest_socket, metrics_port, grpc_port = self._bind()
-        host = _shown(self.config.host)
-        self.addresses = Addresses(
-            http=f"http://{host}:{rest_socket.getsockname()[1]}",
-            grpc=f"{host}:{grpc_port}",
-            metrics=f"http://{host}:{metrics_port}/metrics",
-        )
-        await self.grpc.start()
-        rest = asyncio.create_task(self.rest.serve(sockets=[rest_socket]), name="rest")
-        self._exit.push_async_callback(self._drain, rest)
+        try:
+            self._trust.reloader.load()
+        except ValueError as error:
+            raise SetupError(str(error)) from None
+        self._exit.callback(self._doors.release)
+        self.addresses = await self._doors.open(self.registry)
+        self._exit.push_async_callback(self._drain)
         self._publish_addresses()
         log.info("listening", **asdict(self.addresses))
+        self.audit.record(Act(name="start", target="gateway"))
         await self.fleet.start()
 
     async def run(self) -> None:
-        """Watch the engines; does not end by itself."""
-        await self.fleet.run()
+        """Watch the engines, and the files that may change; does not end by itself."""
+        await asyncio.gather(self.fleet.run(), self._trust.reloader.run())
+
+    def reload(self) -> None:
+        """Look at once at the files that may change: tokens and certificates."""
+        self._trust.reloader.now()
 
     async def close(self) -> None:
         """Answer what is in flight, then end everything that was started, in the reverse order."""
         await self._exit.aclose()
 
-    def _bind(self) -> tuple[socket.socket, int, int]:
-        config = self.config
-        rest_socket = _listen(config.host, config.http_port)
-        self._exit.callback(rest_socket.close)
-        try:
-            grpc_port = self.grpc.listen(f"{_bracketed(config.host)}:{config.grpc_port}")
-        except RuntimeError:
-            raise SetupError(_busy("grpc_port", config.host, config.grpc_port)) from None
-        try:
-            server, thread = start_http_server(config.metrics_port, config.host, self.registry)
-        except OSError:
-            raise SetupError(_busy("metrics_port", config.host, config.metrics_port)) from None
-        self._exit.callback(_end_metrics, server, thread)
-        return rest_socket, server.server_port, grpc_port
-
-    async def _drain(self, rest: asyncio.Task[None]) -> None:
+    async def _drain(self) -> None:
         ends = time.monotonic() + self.config.drain_timeout_s
         log.info("draining", inflight=self.service.inflight, drain_timeout_s=self.config.drain_timeout_s)
         self.grpc.drain()
         await self.service.drain(self.config.drain_timeout_s * (1 - CLOSING_SHARE))
         # Whoever is still here has heard why; the doors need a moment to send it.
-        self.rest.should_exit = True
         left = ends - time.monotonic() - ENDING_S
-        await asyncio.gather(rest, self.grpc.stop(DOORS_GRACE_S), self.fleet.stop(max(DOORS_GRACE_S, left)))
+        await self._pool.close()
+        await asyncio.gather(self._doors.close(DOORS_GRACE_S), self.fleet.stop(max(DOORS_GRACE_S, left)))
         log.info("drained")
+        self.audit.record(Act(name="stop", target="gateway"))
+        self.audit.close()
 
     def _publish_addresses(self) -> None:
         """For scripts that let the ports be picked."""
@@ -165,55 +133,23 @@ class Gateway:
         self._exit.callback(file.unlink, missing_ok=True)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-        sock.listen(1024)
-    except OSError:
-        sock.close()
-        raise SetupError(_busy("http_port", host, port)) from None
-    return sock
-
-
-def _busy(key: str, host: str, port: int) -> str:
-    variable = f"ATTNSERVE_{key.upper()}"
-    taken = f"{key}: {host}:{port} cannot be bound, perhaps another server has it"
-    return f"{taken}; set {variable} (0 picks a free one)"
-
-
-def _end_metrics(server: WSGIServer, thread: threading.Thread) -> None:
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def _shown(host: str) -> str:
-    """The address to paste: every interface is reached through loopback, too."""
-    return _bracketed({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host))  # noqa: S104  compared, not bound
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-def _uvicorn_config(app: FastAPI) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        timeout_graceful_shutdown=1,  # uvicorn takes whole seconds
-    )
-
-
 def _pool_options(config: Config) -> PoolOptions:
     given = config.attempts
+    rules = Rules(
+        failures_to_eject=given.failures_to_eject,
+        eject_s=given.eject_s,
+        max_eject_s=given.max_eject_s,
+        return_s=given.return_s,
+    )
     return PoolOptions(
-        workers=given.workers, attempts=given.attempts, attempt_timeout_s=given.attempt_timeout_s
+        workers=given.workers,
+        attempts=given.attempts,
+        attempt_timeout_s=given.attempt_timeout_s,
+        patience_s=given.patience_s,
+        retry_ratio=given.retry_ratio,
+        slow_ratio=given.slow_ratio,
+        poison_s=given.poison_s,
+        rules=rules,
     )
 
 
@@ -237,9 +173,10 @@ def _service_options(config: Config) -> ServiceOptions:
 
 
 def _edge_limits(config: Config) -> EdgeLimits:
-    return EdgeLimits(max_message_bytes=config.max_request_bytes, body_timeout_s=config.body_timeout_s)
-
-
-def _access(config: Config) -> Access:
-    tokens = (Token(name=token.name, role=token.level, sha256=token.sha256) for token in config.tokens)
-    return Access(tokens=tuple(tokens))
+    return EdgeLimits(
+        max_message_bytes=config.max_request_bytes,
+        max_connections=config.max_connections,
+        header_timeout_s=config.header_timeout_s,
+        body_timeout_s=config.body_timeout_s,
+        room=Room(config.max_inflight_bytes),
+    )

@@ -26,8 +26,9 @@ from rich.console import Console
 from serve import classify as classifying
 from serve import logs
 from serve.classify import find_images, print_table
-from serve.client import AddressError, ClientError, UnreachableError, connected
+from serve.client import AddressError, ClientError, TlsFiles, UnreachableError, connected
 from serve.config import ConfigError, read_config
+from serve.trust import check
 
 FAILED, WRONG, UNREACHABLE = 1, 2, 3
 _EXIT_CODES: dict[type[Exception], int] = {
@@ -53,7 +54,20 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", help="YAML file; ATTNSERVE_* variables override it.", metavar="FILE"),
 ]
-UrlOption = Annotated[str, typer.Option("--url", help="grpc://host:port or http://host:port of the gateway.")]
+UrlOption = Annotated[
+    str, typer.Option("--url", help="grpc://host:port or http://host:port of the gateway; grpcs, https: TLS.")
+]
+CaOption = Annotated[
+    Path | None, typer.Option("--ca", help="PEM: whom to trust, for TLS.", metavar="FILE", show_default=False)
+]
+CertOption = Annotated[
+    Path | None,
+    typer.Option("--cert", help="PEM: certificate to show, for TLS.", metavar="FILE", show_default=False),
+]
+KeyOption = Annotated[
+    Path | None,
+    typer.Option("--key", help="PEM: its key, unless it is in --cert.", metavar="FILE", show_default=False),
+]
 TokenOption = Annotated[
     str, typer.Option("--token", envvar="ATTNSERVE_TOKEN", help="Bearer token.", show_default=False)
 ]
@@ -78,6 +92,7 @@ def serve(
     """
     with _told_briefly():
         settings = read_config(config, os.environ)
+        check(settings)
         images = find_images([tour]) if tour else []
     if check_config:
         typer.echo(f"{config or 'the configuration'} is valid")
@@ -87,18 +102,28 @@ def serve(
     from serve.tour import Route, show_tour  # noqa: PLC0415
 
     logs.configure(settings.log_level, settings.log_format)
-    route = Route(images=tuple(images), run_dir=settings.run_dir, program=_program(), token=token)
+    route = Route(
+        images=tuple(images),
+        run_dir=settings.run_dir,
+        program=_program(),
+        token=token,
+        ca=settings.tls.certificate,
+    )
     raise typer.Exit(run(settings, show_tour(console, route) if images else None, stderr))
 
 
 @app.command()
-def classify(
+def classify(  # noqa: PLR0913  each is an option of the command line
     images: Annotated[list[Path], typer.Argument(help="Files, or folders of images.", metavar="IMAGE...")],
     model: Annotated[
         list[str] | None, typer.Option("--model", help="Repeat for several; default: all ready.")
     ] = None,
     url: UrlOption = GRPC_URL,
+    *,
     token: TokenOption = "",
+    ca: CaOption = None,
+    cert: CertOption = None,
+    key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Classify images through a running gateway; many at once, one bad file fails alone.
@@ -107,7 +132,7 @@ def classify(
     """
 
     async def ask() -> list[classifying.Row]:
-        async with connected(url, token) as client:
+        async with connected(url, token, TlsFiles(ca=ca, certificate=cert, key=key)) as client:
             return await classifying.classify(client, files, model or (), stderr)
 
     with _told_briefly():
@@ -121,14 +146,22 @@ def classify(
 
 
 @app.command()
-def models(url: UrlOption = GRPC_URL, token: TokenOption = "", as_json: JsonOption = False) -> None:
+def models(
+    url: UrlOption = GRPC_URL,
+    *,
+    token: TokenOption = "",
+    ca: CaOption = None,
+    cert: CertOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """List what a running gateway serves.
 
     Example: attnserve models --url http://127.0.0.1:8000
     """
 
     async def ask() -> list[dict[str, str]]:
-        async with connected(url, token) as client:
+        async with connected(url, token, TlsFiles(ca=ca, certificate=cert, key=key)) as client:
             return await client.index()
 
     with _told_briefly():
@@ -157,6 +190,30 @@ def token(
     typer.echo("for the configuration, under `tokens:`", err=True)
     # A JSON string is a YAML string, whatever the name holds.
     typer.echo(f"- {{name: {json.dumps(name)}, role: {role}, sha256: {digest}}}")
+
+
+@app.command()
+def doctor(
+    config: ConfigOption = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings, too, give exit code 1.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Name every unsafe or broken setting and problem of this machine, and what to do; changes nothing.
+
+    Exit code 0: no errors; 1: at least one.
+
+    Example: attnserve doctor --config gateway.yaml --strict
+    """
+    from serve import doctor as doctoring  # noqa: PLC0415  so that `attnserve --help` is quick
+
+    logs.configure("error", "console")
+    with stderr.status("looking at settings, archives and this machine"):
+        told = doctoring.examine(config, os.environ)
+    if as_json:
+        _print_json(doctoring.as_documents(told))
+    else:
+        doctoring.show(console, told)
+    raise typer.Exit(doctoring.exit_code(told, strict=strict))
 
 
 def _show_version(value: bool) -> None:

@@ -7,11 +7,13 @@ one unreadable file does not hide what the others are.
 from __future__ import annotations
 
 import json
+import ssl
 import struct
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -23,6 +25,7 @@ from serve.pb import open_inference_pb2_grpc as pb_grpc
 
 TIMEOUT_S = 60.0
 OUTPUTS = ("probabilities", "label")
+SCHEMES = ("grpc", "grpcs", "http", "https")
 
 
 class ClientError(Exception):
@@ -34,7 +37,22 @@ class UnreachableError(ClientError):
 
 
 class AddressError(ClientError):
-    """The address is written in a form that cannot be one."""
+    """The address is written in a form that cannot be one, or a file that goes with it cannot be used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """PEM files for grpcs:// and https://.
+
+    Attributes:
+        ca: Authorities, or the gateway's own certificate; None: those that the libraries come with.
+        certificate: What to show when the gateway asks for a certificate, with its chain.
+        key: Of that certificate; None: it is in the same file.
+    """
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,30 +96,58 @@ class Client(Protocol):
 
 
 @asynccontextmanager
-async def connected(url: str, token: str = "") -> AsyncIterator[Client]:
+async def connected(url: str, token: str = "", tls: TlsFiles | None = None) -> AsyncIterator[Client]:
     """A client for as long as the context lasts; it connects with its first call.
 
     Args:
-        url: grpc://host:port, http://host:port or https://host:port.
+        url: grpc://host:port or http://host:port, and with TLS grpcs:// or https://.
         token: Bearer token; "" sends none.
+        tls: Whom to trust, and what to show; None: whom the libraries trust, and nothing.
 
     Raises:
-        AddressError: The address has another form.
+        AddressError: The address has another form, or a file cannot be used.
     """
     scheme, _, target = url.partition("://")
-    if scheme == "grpc" and target:
-        # The lengths are the server's to limit.
-        options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-        async with grpc.aio.insecure_channel(target, options=options) as channel:
+    files = tls or TlsFiles()
+    if scheme in ("grpc", "grpcs") and target:
+        async with _channel(target, files if scheme == "grpcs" else None) as channel:
             yield GrpcClient(channel, url, token)
     elif scheme in ("http", "https") and target:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         async with httpx.AsyncClient(
-            base_url=url, timeout=TIMEOUT_S, headers=headers, trust_env=False
+            base_url=url, timeout=TIMEOUT_S, headers=headers, trust_env=False, verify=_context(files)
         ) as http:
             yield RestClient(http, url)
     else:
-        raise AddressError(f"url is {url!r}, expected grpc://host:port or http://host:port")
+        raise AddressError(f"url is {url!r}, expected {' or '.join(f'{one}://host:port' for one in SCHEMES)}")
+
+
+def _channel(target: str, tls: TlsFiles | None) -> grpc.aio.Channel:
+    # The lengths are the server's to limit.
+    options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+    if tls is None:
+        return grpc.aio.insecure_channel(target, options=options)
+    _context(tls)  # says what is wrong with a file; gRPC would say that the gateway cannot be reached
+    ca, certificate = (file.read_bytes() if file else None for file in (tls.ca, tls.certificate))
+    key = tls.key.read_bytes() if tls.key else certificate
+    credentials = grpc.ssl_channel_credentials(ca, key, certificate)
+    return grpc.aio.secure_channel(target, credentials, options=options)
+
+
+def _context(tls: TlsFiles) -> ssl.SSLContext:
+    if tls.key and not tls.certificate:
+        raise AddressError(f"key {str(tls.key)!r} needs a certificate")
+    context = httpx.create_ssl_context(trust_env=False)
+    try:
+        if tls.ca:
+            context = ssl.create_default_context(cafile=tls.ca)
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # it may be the gateway's own certificate
+        if tls.certificate:
+            context.load_cert_chain(tls.certificate, tls.key)
+    except OSError as error:  # SSLError is one
+        shown = [str(file) for file in (tls.ca, tls.certificate, tls.key) if file]
+        raise AddressError(f"TLS files {shown}: {error.strerror or error}") from None
+    return context
 
 
 class GrpcClient:

@@ -8,13 +8,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from serve.sections import Section, TokenConfig, check_tokens
 from serve.settings import Config
+
+S = TypeVar("S", bound=Section)
 
 PREFIX = "ATTNSERVE_"
 # Set by the worker's side or by the CLI, not settings of the gateway.
@@ -35,17 +38,45 @@ def read_config(path: Path | None, environment: Mapping[str, str]) -> Config:
     Raises:
         ConfigError: A key is unknown or a value breaks its rule; every one is named.
     """
-    data = {} if path is None else _read_yaml(path, dict)
+    data = {} if path is None else _load(_read(path), path, dict)
     for keys, value in _overrides(environment):
         _put(data, keys, value)
     data = {key: value for key, value in data.items() if value is not None or key not in Config.model_fields}
-    more, tokens = data.get("tokens_file"), data.get("tokens", [])
-    if isinstance(more, str) and isinstance(tokens, list):
-        data["tokens"] = [*tokens, *_read_yaml(Path(more), list)]
+    config = _validated(Config, data, path or "configuration")
+    if config.tokens_file:
+        tokens_in_force(config, _read(config.tokens_file))
+    return config
+
+
+class _TokensFile(Section):
+    tokens: tuple[TokenConfig, ...] = Field(min_length=1)
+
+
+def tokens_in_force(config: Config, content: bytes) -> tuple[TokenConfig, ...]:
+    """The tokens of the configuration itself, then those of its tokens_file.
+
+    Args:
+        config: Names the file.
+        content: What the file holds now. It lists at least one token, so that a file which was emptied by
+            mistake does not open the gateway to everybody.
+
+    Raises:
+        ConfigError: A token breaks a rule, or two of them disagree.
+    """
+    path = config.tokens_file or "tokens_file"
+    more = _validated(_TokensFile, {"tokens": _load(content, path, list)}, path).tokens
+    tokens = (*config.tokens, *more)
     try:
-        return Config.model_validate(data)
+        check_tokens(tokens)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return tokens
+
+
+def _validated(kind: type[S], data: object, where: Path | str) -> S:
+    try:
+        return kind.model_validate(data)
     except ValidationError as error:
-        where = path or "configuration"
         raise ConfigError("\n".join(f"{where}: {_explain(detail)}" for detail in error.errors())) from None
 
 
@@ -71,11 +102,16 @@ def _overrides(environment: Mapping[str, str]) -> Iterator[tuple[tuple[str, ...]
         yield known[setting], _parse(text, f"variable {name}") if text[0] in "[{" else text
 
 
-def _read_yaml(path: Path, kind: type[Any]) -> Any:  # noqa: ANN401  whatever the file holds; checked by pydantic
+def _read(path: Path) -> bytes:
     try:
-        data = _parse(path.read_text(encoding="utf-8"), str(path))
+        return path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _load(content: bytes, path: Path | str, kind: type[Any]) -> Any:  # noqa: ANN401  whatever YAML holds; checked by pydantic
+    try:
+        data = _parse(content.decode(), str(path))
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: is not UTF-8") from None
     if data is None:
@@ -95,6 +131,8 @@ def _parse(text: str, where: str) -> object:
         raise ConfigError(f"{where}: line {line} is not YAML: {error.problem}") from None
     except yaml.YAMLError:
         raise ConfigError(f"{where}: is not YAML: it holds characters that YAML does not allow") from None
+    except RecursionError:
+        raise ConfigError(f"{where}: is nested too deeply") from None
 
 
 def _put(data: dict[str, Any], keys: tuple[str, ...], value: object) -> None:
@@ -112,8 +150,9 @@ def _explain(detail: ErrorDetails) -> str:
     message = detail["msg"].removeprefix("Value error, ")
     if not where:
         return message
-    # A secret may stand where a digest should, or where a token should.
-    secret = detail["loc"][0] == "tokens" and detail["loc"][-1] not in ("name", "role")
+    # A secret may stand where a digest or a token should, or where a file should that holds it.
+    private = detail["loc"][0] in ("tokens", "tokens_file", "tls")
+    secret = private and detail["loc"][-1] not in ("name", "role", "client_role")
     return f"{where}: {message}" if secret else f"{where}: {message}, got {detail['input']!r}"
 
 

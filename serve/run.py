@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Awaitable, Callable
 
 import uvloop
 from rich.console import Console
 
-from serve.app import Gateway, SetupError
+from serve.app import Gateway
 from serve.core.errors import ServeError
+from serve.doors import SetupError
+from serve.fleet import FleetOf, build_fleet
 from serve.settings import Config
 
 FAILED, WRONG = 1, 2
@@ -23,14 +26,17 @@ POLL_S = 0.1
 WhenReady = Callable[[Gateway], Awaitable[None]]
 
 
-async def serve(config: Config, when_ready: WhenReady | None, stderr: Console) -> int:
-    """Serve until SIGTERM or SIGINT (Ctrl-C), then drain.
+async def serve(
+    config: Config, when_ready: WhenReady | None, stderr: Console, fleet_of: FleetOf = build_fleet
+) -> int:
+    """Serve until SIGTERM or SIGINT (Ctrl-C), then drain; on SIGHUP look for new tokens and certificates.
 
     Args:
         config: Of the gateway.
         when_ready: Run once every model can answer, or as many as can after a while; the gateway serves
             meanwhile, and whatever it does.
         stderr: Gets the reason when the gateway cannot start.
+        fleet_of: Makes the engines.
 
     Returns:
         The exit code: 0 after a drain, 1 when an engine cannot be started, 2 when a port is busy.
@@ -39,7 +45,8 @@ async def serve(config: Config, when_ready: WhenReady | None, stderr: Console) -
     stopped = asyncio.Event()
     for number in SIGNALS:
         loop.add_signal_handler(number, stopped.set)
-    gateway = Gateway(config)
+    gateway = Gateway(config, fleet_of)
+    loop.add_signal_handler(signal.SIGHUP, _on_hangup(gateway.reload, stopped.set))
     work = asyncio.create_task(_work(gateway, when_ready), name="work")
     stop = asyncio.create_task(stopped.wait(), name="stop")
     try:
@@ -53,10 +60,12 @@ async def serve(config: Config, when_ready: WhenReady | None, stderr: Console) -
     return _exit_code(work, stderr)
 
 
-def run(config: Config, when_ready: WhenReady | None, stderr: Console) -> int:
+def run(
+    config: Config, when_ready: WhenReady | None, stderr: Console, fleet_of: FleetOf = build_fleet
+) -> int:
     """`serve` on uvloop."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(serve(config, when_ready, stderr))
+        return runner.run(serve(config, when_ready, stderr, fleet_of))
 
 
 async def _work(gateway: Gateway, when_ready: WhenReady | None) -> None:
@@ -74,6 +83,24 @@ async def _then(when_ready: WhenReady, gateway: Gateway) -> None:
             while not gateway.service.ready():  # noqa: ASYNC110
                 await asyncio.sleep(POLL_S)
     await when_ready(gateway)
+
+
+def _on_hangup(reload: Callable[[], None], stop: Callable[[], None]) -> Callable[[], None]:
+    """SIGHUP is the operator's word to look again, unless it is the terminal's, which has been closed."""
+    ends_with_it = _has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # as nohup sets
+
+    def hear() -> None:
+        (stop if ends_with_it and not _has_terminal() else reload)()
+
+    return hear
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _end_at_once_on_another_signal(loop: asyncio.AbstractEventLoop) -> None:

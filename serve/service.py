@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from serve.audit import Act, AuditLog
 from serve.batcher import Batcher
 from serve.core.answer import compose, fault
 from serve.core.call import Call
@@ -22,6 +23,7 @@ from serve.core.describe import EXTENSIONS, model_config, model_metadata
 from serve.core.errors import CallerGoneError, InternalError, ServeError, UnavailableError, UnsupportedError
 from serve.core.messages import InferRequest, InferResponse, ModelRef, Parameter, Prediction
 from serve.core.query import Query, interpret
+from serve.core.ratelimit import RateLimiter
 from serve.metrics import OUTCOMES, UNKNOWN, Metrics
 from serve.repository import Repository
 from serve.usage import Served, UsageBook
@@ -67,6 +69,8 @@ class Parts:
     loader: Loader
     metrics: Metrics
     usage: UsageBook
+    audit: AuditLog
+    rates: RateLimiter
     clock: Callable[[], float] = time.monotonic
 
 
@@ -113,9 +117,10 @@ class Service:
         card = entry.serving_card()
         query = interpret(request, card, max_images=self._options.max_request_images)
         progress.images = query.items.count
+        self._parts.rates.take(call.principal, query.items.count, self._parts.clock())
         deadline = self._deadline(query, call, progress)
         with self._parts.metrics.inflight.labels(card.ref.name).track_inprogress():
-            progress.prediction = await self._parts.batcher.predict(card, query, deadline)
+            progress.prediction = await self._parts.batcher.predict(card, query, deadline, call.principal)
         return compose(query, progress.prediction, card)
 
     def refused(self, protocol: str, error: ServeError) -> None:
@@ -178,19 +183,25 @@ class Service:
         """A line for every version that is known."""
         return self._parts.repository.index(ready_only=ready_only)
 
-    async def load_model(self, name: str, parameters: Mapping[str, Parameter | bytes], _call: Call) -> None:
+    def denied(self, act: Act, error: ServeError) -> None:
+        """Take down an administrative act that the edge refused for want of a token or a role."""
+        self._parts.audit.denied(act, error)
+
+    async def load_model(self, name: str, parameters: Mapping[str, Parameter | bytes], call: Call) -> None:
         """Load every archive of that name in the model store.
 
         Raises:
             ServeError: It cannot be loaded, or a parameter is not supported; the message says why.
         """
-        _refuse_overrides(parameters)
-        await self._parts.loader.load(name)
+        with self._parts.audit.recording(_act("load", name, parameters, call)):
+            _refuse_overrides(parameters)
+            await self._parts.loader.load(name)
 
-    async def unload_model(self, name: str, parameters: Mapping[str, Parameter | bytes], _call: Call) -> None:
+    async def unload_model(self, name: str, parameters: Mapping[str, Parameter | bytes], call: Call) -> None:
         """Let every version of that name go, once its requests have been answered; raises as `load_model`."""
-        _refuse_overrides(parameters, allowed=("unload_dependents",))
-        await self._parts.loader.unload(name)
+        with self._parts.audit.recording(_act("unload", name, parameters, call)):
+            _refuse_overrides(parameters, allowed=("unload_dependents",))
+            await self._parts.loader.unload(name)
 
     async def drain(self, timeout_s: float) -> None:
         """Take no new requests, wait for those in flight, and end what is left as unavailable.
@@ -268,6 +279,16 @@ class _Progress:
 
 def _shutting_down() -> ServeError:
     return UnavailableError("the server shut down before the request could be answered", retry_after_s=1.0)
+
+
+def _act(name: str, model: str, parameters: Mapping[str, object], call: Call) -> Act:
+    return Act(
+        name=name,
+        target=model,
+        principal=call.principal,
+        protocol=call.protocol,
+        parameters=tuple(sorted(parameters)),
+    )
 
 
 def _refuse_overrides(parameters: Mapping[str, Parameter | bytes], allowed: tuple[str, ...] = ()) -> None:

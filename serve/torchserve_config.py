@@ -33,7 +33,10 @@ _WITHHELD = re.compile(
     r"(?:ATTNSERVE_(?!REQUIRE_GPU\Z)|TS_).*|LOG_LOCATION|METRICS_LOCATION|SM_TELEMETRY_LOG"
     r"|JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS|_JAVA_OPTIONS"
 )
-_CONFIDENTIAL = "(?i).*(TOKEN|SECRET|KEY|PASSWORD|PASSWD|CREDENTIAL).*"
+# The pattern is read by Java, too: TorchServe withholds the same names from its workers.
+_CONFIDENTIAL = "(?i).*(TOKEN|SECRET|KEY|PASS|CREDENTIAL|AUTH|COOKIE|PRIVATE|DSN).*"
+# A password may also stand in a harmless variable, as part of an address: https://user:password@host
+_WITH_PASSWORD = re.compile(r"://[^/\s@]*:[^/\s@]+@")
 
 # Tokens must outlive the process: an expired one refuses everything until somebody fetches a new one.
 _TOKEN_LIFETIME_MIN = 1_000_000_000
@@ -251,6 +254,6 @@ def environment(environ: Mapping[str, str], temporary: Path) -> dict[str, str]:
     kept = {
         name: value
         for name, value in environ.items()
-        if not _WITHHELD.fullmatch(name) and not secret.fullmatch(name)
+        if not (_WITHHELD.fullmatch(name) or secret.fullmatch(name) or _WITH_PASSWORD.search(value))
     }
     return kept | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))

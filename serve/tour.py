@@ -9,9 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from serve.app import Addresses, Gateway
+from serve.app import Gateway
 from serve.classify import print_table, ready_models
-from serve.client import Client, ClientError, Reply, connected
+from serve.client import Client, ClientError, Reply, TlsFiles, connected
+from serve.doors import Addresses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +42,14 @@ class Route:
         run_dir: Where the gateway writes what it found out at run time.
         program: How the reader calls this command line.
         token: Bearer token; "" where the gateway asks for none.
+        ca: Whom to trust where the gateway has a certificate: that itself.
     """
 
     images: tuple[Path, ...]
     run_dir: Path
     program: str = "attnserve"
     token: str = ""
+    ca: Path | None = None
 
 
 def show_tour(console: Console, route: Route) -> Callable[[Gateway], Awaitable[None]]:
@@ -69,10 +72,11 @@ def show_tour(console: Console, route: Route) -> Callable[[Gateway], Awaitable[N
 
 
 async def _legs(addresses: Addresses, route: Route) -> list[Leg]:
+    tls = TlsFiles(ca=route.ca)
     samples = [(path.name.partition("-")[0], path.read_bytes()) for path in route.images]
     async with (
-        connected(f"grpc://{addresses.grpc}", route.token) as grpc,
-        connected(addresses.http, route.token) as rest,
+        connected(addresses.grpc_url, route.token, tls) as grpc,
+        connected(addresses.http, route.token, tls) as rest,
     ):
         return [
             await _leg(model, protocol, client, samples)
@@ -109,7 +113,8 @@ def _show(console: Console, legs: Sequence[Leg]) -> None:
 def _commands(addresses: Addresses, route: Route, model: str) -> list[str]:
     image, run_dir = route.images[0], route.run_dir
     bearer = '-H "Authorization: Bearer $ATTNSERVE_TOKEN" ' if route.token else ""
-    curl = f"curl -s {bearer}"
+    curl = f"curl -s {bearer}" + (f"--cacert {route.ca} " if route.ca else "")
+    trust = f" --ca {route.ca}" if route.ca else ""
     bare = "-H 'Inference-Header-Content-Length: 0' -H 'Accept: application/json'"
     lines = [
         "",
@@ -119,7 +124,7 @@ def _commands(addresses: Addresses, route: Route, model: str) -> list[str]:
         "",
         "Try:",
         f"  {curl}--data-binary @{image} {bare} {addresses.http}/v2/models/{model}/infer",
-        f"  {route.program} classify {image.parent} --url grpc://{addresses.grpc}",
+        f"  {route.program} classify {image.parent} --url {addresses.grpc_url}{trust}",
         f"  {curl}{addresses.http}/v2/models/{model}",
         f"  curl -s {addresses.metrics} | grep attnserve_requests_total",
     ]

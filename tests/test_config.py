@@ -9,19 +9,20 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from serve.config import ConfigError, read_config, settings
+from serve.config import ConfigError, read_config, settings, tokens_in_force
 from serve.core.access import Role
-from serve.settings import (
+from serve.sections import (
     AttemptsConfig,
     BatchingConfig,
-    Config,
     EngineConfig,
     TlsConfig,
     TokenConfig,
     TorchServeConfig,
 )
+from serve.settings import Config
 
 DIGEST = "0123456789abcdef" * 4
+OTHER_DIGEST = DIGEST[::-1]
 SECTIONS = (Config, BatchingConfig, AttemptsConfig, TorchServeConfig, EngineConfig, TokenConfig, TlsConfig)
 
 
@@ -129,7 +130,7 @@ def test_every_setting_has_a_variable() -> None:
             "max_queue_delay_ms: unknown key; did you mean batching.max_queue_delay_ms?",
         ),
         (
-            "engines: [{adress: a, models: [m], address: b}]",
+            "engines: [{adress: a, models: [m], address: 'b:1'}]",
             "engines.0.adress: unknown key; did you mean address?",
         ),
         ("zzzzzz: 1", "zzzzzz: unknown key"),
@@ -180,7 +181,10 @@ def test_an_unknown_variable_names_the_nearest(name: str, message: str) -> None:
         ("attempts: {probe_interval_s: 0}", "attempts.probe_interval_s", "0"),
         ("torchserve: {load_timeout_s: -1}", "torchserve.load_timeout_s", "-1"),
         ("engines: [{address: '', models: [a]}]", "engines.0.address", "''"),
-        ("engines: [{address: a, models: []}]", "engines.0.models", "[]"),
+        ("engines: [{address: 'a', models: [a]}]", "engines.0.address", "'a'"),
+        ("engines: [{address: 'a:0', models: [a]}]", "engines.0.address", "'a:0'"),
+        ("engines: [{address: 'a:1', models: []}]", "engines.0.models", "[]"),
+        ("engines: [{address: 'a:1', models: ['a:0']}]", "engines.0.models.0", "['a:0']"),
         ("log_level: loud", "log_level", "'loud'"),
         ("log_format: xml", "log_format", "'xml'"),
         (f"tokens: [{{name: a, role: king, sha256: {DIGEST}}}]", "tokens.0.role", "'king'"),
@@ -220,15 +224,31 @@ def test_loopback_is_open(tmp_path: Path, host: str) -> None:
         ("grpc_port: 8000", "the ports [8000, 8000, 8002] are not all different"),
         (
             f"tokens: [{{name: a, sha256: {DIGEST}}}, {{name: a, sha256: {DIGEST}}}]",
-            "tokens: the names ['a', 'a'] are not all different",
+            "tokens: the sha256 of ['a', 'a'] are not all different",
         ),
         (
-            "engines: [{address: a, models: [m]}, {address: a, models: [n]}]",
-            "engines: the addresses ['a', 'a'] are not all different",
+            f"tokens: [{{name: a, sha256: {DIGEST}}}, {{name: a, role: admin, sha256: {OTHER_DIGEST}}}]",
+            "tokens: those named 'a' must have the same role and max_images_per_s",
+        ),
+        (
+            f"tokens: [{', '.join(f'{{name: a, sha256: {DIGEST[:-1]}{digit}}}' for digit in '012')}]",
+            "tokens: 3 have the name 'a', at most 2 may",
+        ),
+        (
+            "engines: [{address: 'a:1', models: [m]}, {address: 'dns:///a:1', models: [n]}]",
+            "engines: the addresses ['a:1', 'a:1'] are not all different",
         ),
         (
             "max_request_bytes: 2000\ntorchserve: {max_message_bytes: 1000}",
             "max_request_bytes is 2000, above torchserve.max_message_bytes, 1000",
+        ),
+        (
+            "model_store_watch_s: 2.5\nengines: [{address: 'a:1', models: [m]}]",
+            "model_store_watch_s is 2.5, which has no effect on engines that run elsewhere",
+        ),
+        (
+            "keep_versions: 2\nengines: [{address: 'a:1', models: [m]}]",
+            "keep_versions is 2, which has no effect on engines that run elsewhere",
         ),
     ],
 )
@@ -246,11 +266,22 @@ def test_ports_may_all_be_picked(tmp_path: Path) -> None:
 def test_a_file_of_tokens_adds_to_those_of_the_configuration(tmp_path: Path) -> None:
     """Both are in force; the role is a value that can be compared."""
     tokens = tmp_path / "tokens.yaml"
-    tokens.write_text(yaml.safe_dump([{"name": "b", "role": "operate", "sha256": DIGEST}]), encoding="utf-8")
-    config = read(tmp_path, f"tokens: [{{name: a, sha256: {DIGEST}}}]\ntokens_file: {tokens}")
-    assert [(token.name, token.level) for token in config.tokens] == [("a", Role.INFER), ("b", Role.OPERATE)]
+    content = yaml.safe_dump([{"name": "b", "role": "operate", "sha256": OTHER_DIGEST}]).encode()
+    tokens.write_bytes(content)
+    config = read(tmp_path, f"host: '::'\ntokens: [{{name: a, sha256: {DIGEST}}}]\ntokens_file: {tokens}")
+    both = [(token.name, token.level) for token in tokens_in_force(config, content)]
+    assert both == [("a", Role.INFER), ("b", Role.OPERATE)]
     from_variable = read_config(None, {"ATTNSERVE_TOKENS_FILE": str(tokens)})
-    assert [token.name for token in from_variable.tokens] == ["b"]
+    assert [token.name for token in tokens_in_force(from_variable, content)] == ["b"]
+
+
+def test_two_tokens_of_one_name_are_in_force_while_one_replaces_the_other(tmp_path: Path) -> None:
+    """They allow the same; which may stand in the file, too."""
+    one, other = (f"{{name: a, role: operate, sha256: {digest}}}" for digest in (DIGEST, OTHER_DIGEST))
+    assert len(read(tmp_path, f"tokens: [{one}, {other}]").tokens) == 2
+    (tmp_path / "tokens.yaml").write_text(f"[{other}]")
+    config = read(tmp_path, f"tokens: [{one}]\ntokens_file: {tmp_path / 'tokens.yaml'}")
+    assert len(tokens_in_force(config, f"[{other}]".encode())) == 2
 
 
 @pytest.mark.parametrize(
@@ -261,6 +292,7 @@ def test_a_file_of_tokens_adds_to_those_of_the_configuration(tmp_path: Path) -> 
         (b"- {name: a", "line 1 is not YAML: expected ',' or '}'"),
         (b"\xff\xfe\xfa", "is not UTF-8"),
         (b"- \x00", "is not YAML"),
+        (b"# none\n", "at least 1 item"),
     ],
 )
 def test_a_wrong_file_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
@@ -285,6 +317,9 @@ def test_a_wrong_file_is_named(tmp_path: Path, content: bytes | None, message: s
         "tokens: [{name: a, sha256: 'hunter2]",
         "tokens: [{name: a}, : hunter2]",
         "tokens: {hunter: hunter2}\ntokens_file: 5",
+        "tokens_file: [hunter2]",
+        "tls: {key: [hunter2]}",
+        'tls: {certificate: cert.pem, key: "-----BEGIN PRIVATE KEY-----\\nhunter2\\n"}',
     ],
 )
 def test_a_secret_in_the_wrong_place_is_not_shown(tmp_path: Path, text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ logs.configure(sys.argv[1], sys.argv[2])
 log = structlog.get_logger()
 log.info("model ready", model="digits_se:1")
 log.error("batch failed", images=3)
+log.warning("no such model", model="a\x1b[2Jb")
 logging.getLogger("library").warning("it is %s", "late")
 logging.getLogger("library").info("not told")
 try:
@@ -41,12 +43,13 @@ def test_a_line_is_a_json_object_where_no_person_reads(style: str) -> None:
     assert [(line["level"], line["event"]) for line in lines] == [
         ("info", "model ready"),
         ("error", "batch failed"),
+        ("warning", "no such model"),
         ("warning", "it is late"),
         ("error", "a bug"),
     ]
     assert lines[0]["model"] == "digits_se:1"
     assert all(line["timestamp"].endswith("Z") for line in lines)
-    assert "ZeroDivisionError: division by zero" in lines[3]["exception"]
+    assert "ZeroDivisionError: division by zero" in lines[4]["exception"]
 
 
 def test_the_least_severe_level_holds_for_all() -> None:
@@ -61,3 +64,22 @@ def test_people_get_sentences() -> None:
     assert not text.startswith("{")
     for part in ("model ready", "digits_se:1", "it is late", "ZeroDivisionError"):
         assert part in text
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_no_terminal_obeys_what_a_caller_sent(style: str) -> None:
+    """Control characters are shown as escapes."""
+    text = written("info", style)
+    assert "\x1b[2J" not in text
+    assert "x1b[2Jb" in text or "u001b[2Jb" in text
+
+
+def test_a_full_disk_fails_nobody() -> None:
+    """What cannot be written is lost, and whoever logged goes on."""
+    with Path("/dev/full").open("w") as full:
+        program = f"{PROGRAM}\nprint('went on')"
+        command = [sys.executable, "-c", program, "info", "json"]
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=full, text=True, check=False, timeout=60
+        )
+    assert done.stdout == "went on\n"

@@ -70,11 +70,16 @@ def test_the_log_configuration_is_xml_whatever_the_path() -> None:
 def test_secrets_and_overrides_are_withheld() -> None:
     """Workers run the archives' code: they get what programs need, and nothing confidential."""
     kept = {"PATH": "/bin", "LANG": "C", "CUDA_VISIBLE_DEVICES": "0", "OMP_NUM_THREADS": "2"}
+    kept["http_proxy"] = "http://proxy:3128"
     withheld = {
         "ATTNSERVE_HTTP_PORT": "1",
         "AWS_SECRET_ACCESS_KEY": "x",
         "github_token": "x",
         "PGPASSWORD": "x",
+        "DB_PASS": "x",
+        "SSH_AUTH_SOCK": "/tmp/agent",  # noqa: S108  only a value
+        "DATABASE_URL": "postgresql://user:x@db/attn",
+        "https_proxy": "http://user:x@proxy:3128",
         "TS_CONFIG_FILE": "/evil",
         "LOG_LOCATION": "/evil",
         "JAVA_TOOL_OPTIONS": "-javaagent:evil",

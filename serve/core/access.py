@@ -1,4 +1,4 @@
-"""Who may do what: bearer tokens, kept as SHA-256 digests, each with a name and a role."""
+"""Who may do what: bearer tokens, kept as SHA-256 digests, each with a name and a role; or certificates."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from enum import IntEnum
 
 from serve.core.errors import ForbiddenError, UnauthenticatedError
 
+ANONYMOUS = "anonymous"
+
 
 class Role(IntEnum):
-    """What a token allows; a higher role may do all that a lower one may."""
+    """What a caller may do; a higher role may do all that a lower one may."""
 
     INFER = 1
     OPERATE = 2
@@ -20,50 +22,79 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """A token as it is kept: never the secret, only its digest (hexadecimal)."""
+    """A token as it is kept: never the secret, only its digest (hexadecimal).
+
+    Attributes:
+        max_images_per_s: What its bearer may have classified in the long run; None: no limit.
+    """
 
     name: str
     role: Role
     sha256: str
+    max_images_per_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Access:
-    """The tokens in force; without any, access is open (the configuration allows that on loopback)."""
+    """Who may call now.
+
+    Attributes:
+        tokens: Those in force. They may be replaced at any time, whole: a request is judged by those of
+            its moment.
+        certified: What a caller's certificate allows where there are no tokens; None: nobody is asked
+            for one, and without tokens access is open (the configuration allows that on loopback).
+    """
 
     tokens: tuple[Token, ...] = ()
+    certified: Role | None = None
 
-    def authorize(self, authorization: str | None, needs: Role) -> str:
+    def authorize(self, authorization: str | None, needs: Role, certificate: str | None = None) -> str:
         """Say whose request it is.
 
         Args:
             authorization: The value of the header or metadata of that name: "Bearer ...".
             needs: The lowest role that will do.
+            certificate: The name in the certificate with which the caller came; its signature has been
+                checked.
 
         Returns:
-            The token's name, or "anonymous" when access is open.
+            The token's name, else the certificate's, or "anonymous" when access is open.
 
         Raises:
-            UnauthenticatedError: No token, or not one of ours.
-            ForbiddenError: The token's role is too low.
+            UnauthenticatedError: No token, or not one of ours; or no name in the certificate.
+            ForbiddenError: The role is too low.
         """
-        if not self.tokens:
-            return "anonymous"
-        scheme, _, secret = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not secret:
-            raise UnauthenticatedError("authorization: expected 'Bearer <token>'")
-        token = self._find(secret.strip())
-        if token is None:
-            raise UnauthenticatedError("authorization: this token is not known")
-        if token.role < needs:
-            raise ForbiddenError(
-                f"authorization: token {token.name!r} has the role {token.role.name.lower()!r}, "
-                f"this needs {needs.name.lower()!r}"
-            )
-        return token.name
+        if self.tokens:
+            token = self._find(_secret(authorization))
+            return _allow(f"authorization: token {token.name!r}", token.name, token.role, needs)
+        if self.certified is not None:
+            if not certificate:
+                raise UnauthenticatedError("certificate: has no common name (CN) and no alternative name")
+            return _allow(f"certificate: {certificate!r}", certificate, self.certified, needs)
+        return ANONYMOUS
 
-    def _find(self, secret: str) -> Token | None:
+    def limit_of(self, name: str) -> float | None:
+        """Most images a second that the caller of that name may send now; None: no limit."""
+        return next((token.max_images_per_s for token in self.tokens if token.name == name), None)
+
+    def _find(self, secret: str) -> Token:
         # Every digest is compared, in constant time, so that timing tells nothing about any of them.
         digest = hashlib.sha256(secret.encode()).hexdigest()
         found = [token for token in self.tokens if hmac.compare_digest(token.sha256, digest)]
-        return found[0] if found else None
+        if not found:
+            raise UnauthenticatedError("authorization: this token is not known")
+        return found[0]
+
+
+def _secret(authorization: str | None) -> str:
+    scheme, _, secret = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not secret:
+        raise UnauthenticatedError("authorization: expected 'Bearer <token>'")
+    return secret.strip()
+
+
+def _allow(who: str, name: str, role: Role, needs: Role) -> str:
+    if role < needs:
+        has, needed = role.name.lower(), needs.name.lower()
+        raise ForbiddenError(f"{who} has the role {has!r}, this needs {needed!r}", principal=name)
+    return name

@@ -92,9 +92,18 @@ class UnauthenticatedError(ServeError):
 
 
 class ForbiddenError(ServeError):
-    """The token is known and its role does not allow this; the caller's fault."""
+    """The token is known and its role does not allow this; the caller's fault.
+
+    Attributes:
+        principal: The token's name.
+    """
 
     code = Code.FORBIDDEN
+
+    def __init__(self, message: str, *, principal: str = "") -> None:
+        """Keep the public message and whose token it was."""
+        super().__init__(message)
+        self.principal = principal
 
 
 class UnsupportedError(ServeError):

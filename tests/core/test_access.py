@@ -63,3 +63,43 @@ def test_a_wrong_token_is_refused_without_being_shown(secret: str) -> None:
     with pytest.raises(UnauthenticatedError) as raised:
         ACCESS.authorize(f"Bearer {secret}", Role.INFER)
     assert raised.value.message == "authorization: this token is not known"
+
+
+CERTIFIED = Access(certified=Role.OPERATE)
+
+
+def test_a_certificate_counts_where_there_are_no_tokens() -> None:
+    """Its name is the caller's, with the role of all certificates; a token changes nothing then."""
+    assert CERTIFIED.authorize(None, Role.OPERATE, "ci") == "ci"
+    assert CERTIFIED.authorize("Bearer whatever", Role.INFER, "ci") == "ci"
+    message = "certificate: 'ci' has the role 'operate', this needs 'admin'"
+    with pytest.raises(ForbiddenError, match=message) as raised:
+        CERTIFIED.authorize(None, Role.ADMIN, "ci")
+    assert raised.value.principal == "ci"
+
+
+@pytest.mark.parametrize("name", [None, ""])
+def test_a_certificate_without_a_name_is_nobody(name: str | None) -> None:
+    """It is not let in as anybody."""
+    with pytest.raises(UnauthenticatedError, match="certificate: has no common name"):
+        CERTIFIED.authorize(None, Role.INFER, name)
+
+
+def test_a_certificate_is_not_enough_where_there_are_tokens() -> None:
+    """The token decides who it is and what is allowed."""
+    both = Access(tokens=ACCESS.tokens, certified=Role.ADMIN)
+    with pytest.raises(UnauthenticatedError):
+        both.authorize(None, Role.INFER, "ci")
+    assert both.authorize("Bearer r", Role.INFER, "ci") == "reader"
+    with pytest.raises(ForbiddenError):
+        both.authorize("Bearer r", Role.OPERATE, "ci")
+
+
+def test_tokens_are_replaced_at_once() -> None:
+    """The next request knows the new ones only; two of one name are one caller."""
+    access = Access(tokens=(token("ci", Role.INFER, "old"),))
+    access.tokens = (token("ci", Role.INFER, "old"), token("ci", Role.INFER, "new"))
+    assert {access.authorize(f"Bearer {secret}", Role.INFER) for secret in ("old", "new")} == {"ci"}
+    access.tokens = (token("ci", Role.INFER, "new"),)
+    with pytest.raises(UnauthenticatedError):
+        access.authorize("Bearer old", Role.INFER)

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -138,12 +138,13 @@ class Stack:
 
 
 @contextmanager
-def started(settings: Mapping[str, str], *options: str) -> Iterator[Stack]:
+def started(settings: Mapping[str, str], *options: str, under: Sequence[str] = ()) -> Iterator[Stack]:
     """Start a gateway; whatever is left of it at the end is killed.
 
     Args:
         settings: Variables ATTNSERVE_* and others; ports, run_dir and TMPDIR are set unless named here.
         options: Of `attnserve serve`.
+        under: A command that ends by becoming the one that it is given, such as `nice`.
     """
     # A short path, since TorchServe makes unix sockets below it.
     folder = Path(tempfile.mkdtemp(prefix="e2e-", dir="/tmp"))
@@ -152,7 +153,7 @@ def started(settings: Mapping[str, str], *options: str) -> Iterator[Stack]:
     own = {"ATTNSERVE_RUN_DIR": str(folder / "run"), "TMPDIR": str(folder / "tmp"), MARK: mark}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [ATTNSERVE, "serve", *options],
+            [*under, ATTNSERVE, "serve", *options],
             env=environment(**PORTS, **own) | dict(settings),
             stdin=subprocess.DEVNULL,
             stdout=log,

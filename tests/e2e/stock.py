@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,10 +24,12 @@ from tests.e2e.processes import MARK, environment, free_ports, marked, wait_unti
 START_TIMEOUT_S = 90.0
 
 _CONFIG = """\
-inference_address=http://127.0.0.1:{inference}
-management_address=http://127.0.0.1:{management}
-metrics_address=http://127.0.0.1:{metrics}
+inference_address=http://{host}:{inference}
+management_address=http://{host}:{management}
+metrics_address=http://{host}:{metrics}
+grpc_inference_address={host}
 grpc_inference_port={inference_grpc}
+grpc_management_address={host}
 grpc_management_port={management_grpc}
 model_store={store}
 load_models={models}
@@ -35,6 +37,24 @@ enable_model_api=true
 disable_token_authorization=true
 disable_system_metrics=true
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where one listens; the same place again lets it come back to where it was."""
+
+    host: str
+    inference: int
+    management: int
+    metrics: int
+    inference_grpc: int
+    management_grpc: int
+
+    @classmethod
+    def free(cls, host: str = "127.0.0.1") -> Place:
+        """Ports that nobody listens on now."""
+        names = ("inference", "management", "metrics", "inference_grpc", "management_grpc")
+        return cls(host=host, **dict(zip(names, free_ports(len(names)), strict=True)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,15 +92,14 @@ class StockTorchServe:
 
 
 @contextmanager
-def stock_torchserve(store: Path, *models: str) -> Iterator[StockTorchServe]:
-    """Start one that loads archives of a store, and wait until it has."""
+def stock_torchserve(store: Path, *models: str, place: Place | None = None) -> Iterator[StockTorchServe]:
+    """Start one that loads archives of a store, and wait until it has; on loopback, unless told where."""
+    place = place or Place.free()
     # A short path, since TorchServe makes unix sockets below it.
     folder = Path(tempfile.mkdtemp(prefix="e2e-", dir="/tmp"))
     mark = secrets.token_hex(8)
-    names = ("inference", "management", "metrics", "inference_grpc", "management_grpc")
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
     archives = ",".join(f"{name}={name}.mar" for name in models)
-    (folder / "config.properties").write_text(_CONFIG.format(store=store, models=archives, **ports))
+    (folder / "config.properties").write_text(_CONFIG.format(store=store, models=archives, **asdict(place)))
     log = folder / "console.log"
     with log.open("wb") as console:
         process = subprocess.Popen(
@@ -88,9 +107,9 @@ def stock_torchserve(store: Path, *models: str) -> Iterator[StockTorchServe]:
         )
     server = StockTorchServe(
         process=process,
-        inference=f"http://127.0.0.1:{ports['inference']}",
-        management=f"http://127.0.0.1:{ports['management']}",
-        target=f"127.0.0.1:{ports['inference_grpc']}",
+        inference=f"http://{place.host}:{place.inference}",
+        management=f"http://{place.host}:{place.management}",
+        target=f"{place.host}:{place.inference_grpc}",
         log=log,
         mark=mark,
     )

@@ -122,7 +122,7 @@ def test_version_and_help() -> None:
     assert attnserve("--version").stdout == f"{version('attnserve')}\n"
     listed = attnserve("--help").stdout
     assert [name for name in ("zoo", "build", "inspect") if name not in listed] == []
-    for command in ("serve", "classify", "models", "token"):
+    for command in ("serve", "classify", "models", "token", "doctor"):
         assert command in listed
         done = attnserve(command, "--help")
         assert done.returncode == 0

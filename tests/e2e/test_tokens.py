@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import grpc
@@ -15,8 +19,8 @@ from grpc_health.v1 import health_pb2
 from serve.pb import open_inference_pb2 as pb
 from serve.pb import open_inference_pb2_grpc as pb_grpc
 from tests.e2e.demo import Demo
-from tests.e2e.processes import attnserve
-from tests.e2e.stacks import Stack, StartStack, started
+from tests.e2e.processes import attnserve, free_ports, wait_until
+from tests.e2e.stacks import Stack, StartStack, series_name, started
 from tests.e2e.stock import StockTorchServe
 
 MODEL = "digits_se"
@@ -174,3 +178,132 @@ def test_open_to_all_only_by_name(start_stack: StartStack) -> None:
     assert stack.process.wait(20) == 2
     for part in ("'0.0.0.0'", "attnserve token", "allow_unauthenticated"):
         assert part in stack.log()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewed:
+    """A gateway that looks at its tokens_file only when it is told; its configuration has a token, too."""
+
+    guarded: Guarded
+    file: Path
+
+    def replace(self, content: bytes | Sequence[dict[str, str]]) -> dict[str, Any]:
+        """Change the file and tell the gateway; gives its line about that."""
+        before = len(self._lines())
+        new = self.file.with_name("new")
+        new.write_bytes(content if isinstance(content, bytes) else yaml.safe_dump(content).encode())
+        new.rename(self.file)
+        self.guarded.stack.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: len(self._lines()) > before, 30, "it has looked")
+        return self._lines()[-1]
+
+    def success(self) -> float:
+        """The gauge that falls when a new version cannot be used."""
+        return self.guarded.stack.series()[series_name("attnserve_config_reload_success", what="tokens")]
+
+    def works(self, secret: str) -> bool:
+        """Whether both doors know a secret; over connections that were there before."""
+        code = self.guarded.call("ServerMetadata", pb.ServerMetadataRequest(), secret)
+        response = self.guarded.stack.rest.get("/v2", headers=self.guarded.headers(secret))
+        assert (code, response.status_code) in ((grpc.StatusCode.OK, 200), UNAUTHENTICATED)
+        return response.is_success
+
+    def _lines(self) -> list[dict[str, Any]]:
+        events = (self.guarded.stack.events(name) for name in ("reloaded", "reload failed"))
+        return sorted((line for lines in events for line in lines), key=lambda line: str(line["timestamp"]))
+
+
+def entry(name: str, secret: str, role: str = "infer") -> dict[str, str]:
+    """A token as the file has it."""
+    return {"name": name, "role": role, "sha256": hashlib.sha256(secret.encode()).hexdigest()}
+
+
+FIRST = [entry("ci", "first")]
+
+
+@pytest.fixture(scope="module")
+def renewed_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Renewed]:
+    """It runs; its engine does not."""
+    folder = tmp_path_factory.mktemp("config")
+    (port,) = free_ports(1)
+    config = {
+        "engines": [{"address": f"127.0.0.1:{port}", "models": [MODEL]}],
+        "tokens": [entry("own", "own")],
+        "tokens_file": str(folder / "tokens.yaml"),
+        "reload_interval_s": 3600,
+    }
+    (folder / "gateway.yaml").write_text(yaml.safe_dump(config))
+    (folder / "tokens.yaml").write_text(yaml.safe_dump(FIRST))
+    with started({}, "--config", str(folder / "gateway.yaml")) as running:
+        wait_until(lambda: running.events("listening") != [], 30, "it listens")
+        yield Renewed(guarded=Guarded(stack=running, secrets={}), file=folder / "tokens.yaml")
+        assert running.end() == 0
+
+
+@pytest.fixture
+def renewed(renewed_once: Renewed) -> Renewed:
+    """The same, with the token that it started with."""
+    renewed_once.replace(FIRST)
+    return renewed_once
+
+
+def test_tokens_change_while_it_runs(renewed: Renewed) -> None:
+    """The next request knows the new one and no longer the old; that of the configuration itself stays."""
+    assert renewed.works("first")
+    line = renewed.replace([entry("ci", "second")])
+    assert (line["event"], line["now"]) == ("reloaded", "tokens of ci, own")
+    assert [secret for secret in ("first", "second", "own") if renewed.works(secret)] == ["second", "own"]
+
+
+def test_rotation_overlaps(renewed: Renewed) -> None:
+    """Two secrets of one caller work at a time, until the old one is taken out."""
+    renewed.replace([*FIRST, entry("ci", "second")])
+    assert renewed.works("first")
+    assert renewed.works("second")
+    renewed.replace([entry("ci", "second")])
+    assert not renewed.works("first")
+    assert renewed.works("second")
+
+
+BAD: dict[str, tuple[bytes | list[dict[str, str]], str]] = {
+    "no YAML": (b"- {name: ci", "is not YAML"),
+    "random bytes": (bytes(range(256)), "is not UTF-8"),
+    "nested for ever": (b"[" * 3000, "nested too deeply"),
+    "another kind": (b"name: ci", "expected a list"),
+    "nothing": (b"", "at least 1 item"),
+    "an empty list": (b"[]", "at least 1 item"),
+    "a secret for its digest": ([{"name": "ci", "sha256": "hunter2"}], "tokens.0.sha256: "),
+    "three of one name": ([entry("ci", secret) for secret in "abc"], "3 have the name 'ci', at most 2"),
+    "two roles of one name": ([entry("ci", "a"), entry("ci", "b", "admin")], "must have the same role"),
+    "one that is there": ([entry("me", "own")], "the sha256 of ['own', 'me'] are not all different"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_changes_nothing(renewed: Renewed, name: str) -> None:
+    """The former tokens stay, nobody else comes in, a gauge and a line say so, and no secret is in it."""
+    content, reason = BAD[name]
+    line = renewed.replace(content)
+    assert (line["event"], line["what"], line["level"]) == ("reload failed", "tokens", "error")
+    assert reason in line["reason"]
+    assert "hunter2" not in line["reason"]
+    assert renewed.success() == 0
+    assert [secret for secret in ("a", "first", "own") if renewed.works(secret)] == ["first", "own"]
+    assert renewed.guarded.stack.rest.get("/v2").status_code == 401
+    renewed.replace(FIRST)
+    assert renewed.success() == 1
+
+
+def test_a_stream_may_outlive_its_token(renewed: Renewed) -> None:
+    """A message of an open stream is a request as any other: refused from when the token is gone."""
+    messages: SimpleQueue[pb.ModelInferRequest | None] = SimpleQueue()
+    stub = pb_grpc.GRPCInferenceServiceStub(renewed.guarded.stack.channel)
+    metadata = (("authorization", "Bearer first"),)
+    answers = stub.ModelStreamInfer(iter(messages.get, None), timeout=30, metadata=metadata)
+    messages.put(pb.ModelInferRequest(model_name="nothing"))
+    assert "'nothing'" in next(answers).error_message
+    renewed.replace([entry("ci", "second")])
+    messages.put(pb.ModelInferRequest(model_name="nothing"))
+    assert next(answers).error_message == "authorization: this token is not known"
+    messages.put(None)
+    assert list(answers) == []

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.demo import Demo
-from tests.e2e.processes import run
+from tests.e2e.processes import run, wait_until
 from tests.e2e.stacks import Stack
 
 PROGRAM = Path(__file__).with_name("triton_calls.py")
@@ -36,6 +36,8 @@ def protocol(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def calls(stack: Stack, demo: Demo, protocol: str) -> dict[str, Any]:
     """What every call of triton_calls.py came back with."""
+    # Its requests count in the statistics, too.
+    wait_until(lambda: "Ctrl-C ends everything." in stack.log(), 60, "the tour is over")
     address = stack.addresses[protocol].removeprefix("http://")
     arguments = (protocol, address, demo.samples, MODELS[protocol])
     done = run(sys.executable, PROGRAM, *arguments, timeout_s=100, variables={"PYTHONPATH": ""})

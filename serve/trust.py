@@ -1,0 +1,77 @@
+"""Whom the gateway lets in, and how callers know it: tokens, certificates, and their renewal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from prometheus_client import CollectorRegistry
+
+from serve.certificates import Certificates
+from serve.config import ConfigError, tokens_in_force
+from serve.core.access import Access, Role, Token
+from serve.metrics import Metrics
+from serve.reloading import Reloader, Source
+from serve.sections import TokenConfig
+from serve.settings import Config
+
+
+class Trust:
+    """What is in force, kept so by `reloader`.
+
+    Attributes:
+        access: Who may do what.
+        certificates: Of both doors; None without TLS.
+        reloader: Its `load` comes before the first caller.
+    """
+
+    def __init__(self, config: Config, metrics: Metrics, on_reload: Callable[[str, str], None]) -> None:
+        """Read nothing yet; `on_reload` is that of `Reloader`, for "tokens" and "certificates"."""
+        self._config = config
+        self._metrics = metrics
+        certified = Role[config.tls.client_role.upper()] if config.tls.client_ca else None
+        self.access = Access(tokens=_tokens(config.tokens), certified=certified)
+        self.certificates = Certificates() if config.tls.certificate else None
+        self.reloader = Reloader(tuple(self._sources()), config.reload_interval_s, metrics, on_reload)
+
+    def _sources(self) -> Iterable[Source]:
+        config, tls = self._config, self._config.tls
+        if config.tokens_file:
+            yield Source(what="tokens", files=(config.tokens_file,), apply=self._replace_tokens)
+        if self.certificates:
+            files = tuple(file for file in (tls.certificate, tls.key, tls.client_ca) if file)
+            yield Source(what="certificates", files=files, apply=self._replace_certificates)
+
+    def _replace_tokens(self, contents: Sequence[bytes]) -> str:
+        (content,) = contents
+        self.access.tokens = _tokens(tokens_in_force(self._config, content))
+        return f"tokens of {', '.join(sorted({token.name for token in self.access.tokens}))}"
+
+    def _replace_certificates(self, contents: Sequence[bytes]) -> str:
+        assert self.certificates is not None  # noqa: S101  the source is there only with them
+        now = self.certificates.replace(contents)
+        self._metrics.certificate_expires.set(self.certificates.expires_s)
+        return now
+
+
+def check(config: Config) -> None:
+    """Read every file that a gateway of this configuration would, and put nothing in force.
+
+    Raises:
+        ConfigError: One cannot be used.
+    """
+    try:
+        Trust(config, Metrics(CollectorRegistry()), lambda _what, _reason: None).reloader.load()
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _tokens(given: Iterable[TokenConfig]) -> tuple[Token, ...]:
+    return tuple(
+        Token(
+            name=token.name,
+            role=token.level,
+            sha256=token.sha256,
+            max_images_per_s=token.max_images_per_s,
+        )
+        for token in given
+    )
