@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -189,6 +190,9 @@ def _flag(parameters: Mapping[str, Parameter], name: str) -> bool:
 
 def _whole(parameters: Mapping[str, Parameter], name: str, rule: str) -> int:
     value = parameters.get(name, 0)
+    # Some clients write every parameter as a string.
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,18}", value):
+        return int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise InvalidRequestError(f"parameter {name!r} is {value!r}, expected a whole {rule}")
     return value

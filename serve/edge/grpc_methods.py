@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
 from serve.core.access import Role
 from serve.core.call import Call
-from serve.edge import oip_proto, oip_proto_catalog
+from serve.edge import absent, oip_proto, oip_proto_catalog
 from serve.edge.refusals import refusals
 from serve.pb import open_inference_pb2 as pb
 from serve.service import Service
@@ -50,6 +51,20 @@ class InferenceApi:
             "RepositoryIndex": Rpc(pb.RepositoryIndexRequest, Role.INFER, self.repository_index),
             "RepositoryModelLoad": Rpc(pb.RepositoryModelLoadRequest, Role.OPERATE, self.load),
             "RepositoryModelUnload": Rpc(pb.RepositoryModelUnloadRequest, Role.OPERATE, self.unload),
+            "SystemSharedMemoryStatus": Rpc(
+                pb.SystemSharedMemoryStatusRequest, Role.INFER, self.system_shared_memory
+            ),
+            "SystemSharedMemoryUnregister": Rpc(
+                pb.SystemSharedMemoryUnregisterRequest, Role.INFER, self.forget_system_shared_memory
+            ),
+            "CudaSharedMemoryStatus": Rpc(
+                pb.CudaSharedMemoryStatusRequest, Role.INFER, self.cuda_shared_memory
+            ),
+            "CudaSharedMemoryUnregister": Rpc(
+                pb.CudaSharedMemoryUnregisterRequest, Role.INFER, self.forget_cuda_shared_memory
+            ),
+            # Whatever they say; Empty reads every message, as one with fields that it does not know.
+            **{name: Rpc(Empty, Role.INFER, _absent(what)) for name, what in absent.RPCS.items()},
         }
 
     async def server_live(self, _request: pb.ServerLiveRequest, _call: Call) -> pb.ServerLiveResponse:
@@ -113,3 +128,36 @@ class InferenceApi:
         parameters = oip_proto_catalog.decode_repository_parameters(request.parameters)
         await self._service.unload_model(request.model_name, parameters, call)
         return pb.RepositoryModelUnloadResponse()
+
+    async def system_shared_memory(
+        self, request: pb.SystemSharedMemoryStatusRequest, _call: Call
+    ) -> pb.SystemSharedMemoryStatusResponse:
+        """The regions of shared memory: none."""
+        absent.check_region(request.name)
+        return pb.SystemSharedMemoryStatusResponse()
+
+    async def forget_system_shared_memory(
+        self, _request: pb.SystemSharedMemoryUnregisterRequest, _call: Call
+    ) -> pb.SystemSharedMemoryUnregisterResponse:
+        """Let go of regions that do not exist."""
+        return pb.SystemSharedMemoryUnregisterResponse()
+
+    async def cuda_shared_memory(
+        self, request: pb.CudaSharedMemoryStatusRequest, _call: Call
+    ) -> pb.CudaSharedMemoryStatusResponse:
+        """The regions of a GPU's shared memory: none."""
+        absent.check_region(request.name)
+        return pb.CudaSharedMemoryStatusResponse()
+
+    async def forget_cuda_shared_memory(
+        self, _request: pb.CudaSharedMemoryUnregisterRequest, _call: Call
+    ) -> pb.CudaSharedMemoryUnregisterResponse:
+        """Let go of regions that do not exist."""
+        return pb.CudaSharedMemoryUnregisterResponse()
+
+
+def _absent(extension: str) -> Callable[[Any, Call], Awaitable[Message]]:
+    async def refuse(_request: Message, _call: Call) -> Message:
+        raise absent.refusal(extension)
+
+    return refuse

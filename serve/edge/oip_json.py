@@ -72,7 +72,7 @@ def decode_infer(body: InferBody, *, model: str, version: str) -> InferRequest:
     inputs = tuple(_input(fields, tail) for fields in js.get_objects(document, "inputs"))
     tail.check_used_up()
     parameters = js.get_parameters(document, "")
-    _flag(parameters, "binary_data_output", "parameters")
+    _flag(parameters, "binary_data_output", "")
     return InferRequest(
         model=model,
         version=version,

@@ -97,4 +97,6 @@ def _statistics(usage: ModelUsage) -> Json:
         "batch_stats": [
             {"batch_size": batch.batch_size, **_spans(batch, compute)} for batch in usage.batches
         ],
+        "response_stats": {},
+        "memory_usage": [],
     }

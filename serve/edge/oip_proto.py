@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError, Message
 from serve.core.errors import InvalidRequestError
 from serve.core.messages import InferRequest, InferResponse, Parameter, RequestedOutput, Tensor
 from serve.edge import tensors
+from serve.edge.proto_bounds import check_bounds
 from serve.edge.tensors import show
 from serve.pb import open_inference_pb2 as pb
 
@@ -44,7 +45,9 @@ def parse(kind: type[M], data: bytes) -> M:
 
     Raises:
         InvalidRequestError: The bytes are no such message.
+        TooLargeError: It would become too large.
     """
+    check_bounds(kind, data)
     try:
         return kind.FromString(data)
     except DecodeError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -13,19 +13,20 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.params import Depends as Dependency
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import JSONResponse, Response
 
+from serve.audit import Act
 from serve.core.access import Access, Role
 from serve.core.call import Call
 from serve.core.errors import CallerGoneError, InvalidRequestError
-from serve.edge import oip_json, oip_json_catalog, openapi
+from serve.edge import absent, oip_json, oip_json_catalog, openapi
 from serve.edge import strict_json as js
 from serve.edge.limits import EdgeLimits
 from serve.edge.pages import add_pages
-from serve.edge.refusals import refusals
-from serve.edge.rest_body import read_body
+from serve.edge.refusals import denials, refusals
+from serve.edge.rest_body import RoomForBodies, read_body
 from serve.edge.rest_errors import ErrorAnswers, http_error, validation_error
+from serve.edge.rest_http import CompressedAnswers, HeadAnswers
 from serve.edge.tensors import show
 from serve.service import Service
 
@@ -37,18 +38,21 @@ MODEL = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route: verb and paths, what answers, which role it needs (None: open to all), its body's schema.
+    """One route: verbs and paths, what answers, which role it needs (None: open to all), its body's schema.
 
     Attributes:
+        verbs: Separated by blanks; HEAD goes with GET.
+        shown: Whether `/docs` shows it.
         infers: Whether a call that is refused before it is understood counts as an inference request.
     """
 
-    verb: str
+    verbs: str
     paths: tuple[str, ...]
     answer: Callable[..., Awaitable[Response]]
     needs: Role | None = Role.INFER
     body: Mapping[str, Any] = field(default_factory=dict)
     infers: bool = False
+    shown: bool = True
 
 
 class RestApi:
@@ -73,6 +77,9 @@ class RestApi:
             Route("POST", ("/v2/repository/index",), self.repository_index, body=openapi.INDEX),
             Route("POST", (f"{REPOSITORY}/load",), self.load, Role.OPERATE, openapi.REPOSITORY),
             Route("POST", (f"{REPOSITORY}/unload",), self.unload, Role.OPERATE, openapi.REPOSITORY),
+            Route("GET", _under_regions("status"), self.shared_memory, shown=False),
+            Route("POST", _under_regions("unregister"), self.forget_shared_memory, shown=False),
+            *(Route("GET POST", (path,), _absent(what), shown=False) for path, what in absent.PATHS.items()),
         )
 
     async def server_metadata(self) -> JSONResponse:
@@ -145,6 +152,15 @@ class RestApi:
         await self._service.unload_model(model, parameters, _call(request))
         return JSONResponse({})
 
+    async def shared_memory(self, region: str = "") -> JSONResponse:
+        """The regions of shared memory: none."""
+        absent.check_region(region)
+        return JSONResponse([])
+
+    async def forget_shared_memory(self) -> JSONResponse:
+        """Let go of regions that do not exist."""
+        return JSONResponse({})
+
     async def _object(self, request: Request) -> dict[str, Any]:
         body = await read_body(request, self._limits)
         return js.loads_object(body) if body else {}
@@ -161,8 +177,10 @@ def build_rest_app(service: Service, access: Access, limits: EdgeLimits) -> Fast
         exception_handlers={HTTPException: http_error, RequestValidationError: validation_error},
     )
     app.openapi_version = "3.0.3"  # the newest that the bundled Swagger UI draws
-    app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=1)
+    app.add_middleware(CompressedAnswers)
+    app.add_middleware(RoomForBodies, room=limits.room)
     app.add_middleware(ErrorAnswers)
+    app.add_middleware(HeadAnswers)
     app.include_router(_router(RestApi(service, limits), access, service))
     add_pages(app)
     return app
@@ -175,12 +193,12 @@ def _router(api: RestApi, access: Access, service: Service) -> APIRouter:
             router.add_api_route(
                 path,
                 route.answer,
-                methods=[route.verb],
+                methods=route.verbs.split(),
                 dependencies=_guard(access, route, service),
                 responses=openapi.ERROR,
                 openapi_extra=dict(route.body),
                 operation_id=f"{route.answer.__name__}{'_version' if '{version}' in path else ''}",
-                include_in_schema=path != "/v2/",
+                include_in_schema=route.shown and path != "/v2/",
             )
     return router
 
@@ -191,15 +209,39 @@ def _guard(access: Access, route: Route, service: Service) -> list[Dependency]:
         return []
 
     async def authorize(request: Request) -> None:
-        with refusals(service, "http") if route.infers else nullcontext():
-            request.state.principal = access.authorize(request.headers.get("authorization"), needs)
+        with _watched(service, route, request):
+            token = request.headers.get("authorization")
+            certificate = getattr(request.state, "certificate", None)
+            request.state.principal = access.authorize(token, needs, certificate)
 
     # HTTPBearer only tells `/docs` to offer a field for the token.
     return [Depends(HTTPBearer(auto_error=False)), Depends(authorize)]
 
 
+def _watched(service: Service, route: Route, request: Request) -> AbstractContextManager[None]:
+    if route.infers:
+        return refusals(service, "http")
+    if route.needs is None or route.needs < Role.OPERATE:
+        return nullcontext()
+    peer = f"{request.client.host}:{request.client.port}" if request.client else ""
+    model = request.path_params.get("model", "")
+    act = Act(name=route.answer.__name__, target=model, protocol="http", peer=peer, principal="")
+    return denials(service, act)
+
+
 def _under_model(last: str) -> tuple[str, ...]:
     return tuple(f"{path}/{last}" for path in MODEL)
+
+
+def _under_regions(last: str) -> tuple[str, ...]:
+    return tuple(f"{path}{region}/{last}" for path in absent.REGIONS for region in ("", "/region/{region}"))
+
+
+def _absent(extension: str) -> Callable[[], Awaitable[Response]]:
+    async def refuse() -> Response:
+        raise absent.refusal(extension)
+
+    return refuse
 
 
 def _health(document: Mapping[str, Any], *, well: bool) -> JSONResponse:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message
 from serve.core.access import Access
 from serve.edge.grpc_api import GrpcEdge, build_grpc_server
 from serve.edge.limits import EdgeLimits
+from serve.edge.rest_connections import limited
 from serve.service import Service
 from tests.edge.fakes import FakeService
 
@@ -38,10 +39,20 @@ async def grpc_door(
 
 
 @asynccontextmanager
-async def http_door(app: ASGIApp) -> AsyncIterator[int]:
-    """Serve an ASGI application with uvicorn while the context lasts; gives the port."""
+async def http_door(app: ASGIApp, limits: EdgeLimits | None = None) -> AsyncIterator[int]:
+    """Serve an ASGI application as the gateway does, while the context lasts; gives the port."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as the gateway's own
+    connections = limited(limits or EdgeLimits())
+    config = uvicorn.Config(
+        app,
+        http=connections,
+        ws="none",
+        log_config=None,
+        log_level="error",
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+    )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:

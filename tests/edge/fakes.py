@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from serve.audit import Act
 from serve.core.call import Call
 from serve.core.catalog import (
     BatchUsage,
@@ -57,11 +58,16 @@ class FakeService:
         self.requests: list[InferRequest] = []
         self.calls: list[Call] = []
         self.refusals: list[tuple[str, ServeError]] = []
+        self.denials: list[tuple[Act, ServeError]] = []
         self.cancelled = asyncio.Event()
 
     def refused(self, protocol: str, error: ServeError) -> None:
         """Remember what never reached `infer`."""
         self.refusals.append((protocol, error))
+
+    def denied(self, act: Act, error: ServeError) -> None:
+        """Remember who was not let in to operate."""
+        self.denials.append((act, error))
 
     async def infer(self, request: InferRequest, call: Call) -> InferResponse:
         """Classify every image as "sieben", or do what the model's name says."""

@@ -11,7 +11,13 @@ import httpx
 import pytest
 
 from serve.core.access import Access, Role, Token
-from serve.core.errors import InvalidRequestError, ServeError, TooLargeError, UnauthenticatedError
+from serve.core.errors import (
+    ForbiddenError,
+    InvalidRequestError,
+    ServeError,
+    TooLargeError,
+    UnauthenticatedError,
+)
 from serve.edge.limits import EdgeLimits
 from serve.edge.rest_api import build_rest_app
 from tests.edge.doors import as_service, grpc_door
@@ -86,3 +92,33 @@ async def test_what_the_service_itself_refuses_is_not_counted_twice(
     response = await rest.post("/v2/models/nobody/infer", json={"inputs": [tensor]})
     assert response.status_code == 404
     assert kinds(fake) == []
+
+
+async def test_who_may_not_operate_is_taken_down_at_both_doors(fake: FakeService) -> None:
+    """Denied acts, with what was wanted and from where; what is denied for inference or metadata is none."""
+    app = build_rest_app(as_service(fake), GUARDED, EdgeLimits())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+        await client.post("/v2/repository/models/digits/load", headers={"Authorization": "Bearer secret"})
+        await client.post("/v2/repository/models/digits/unload")
+        await client.get("/v2/models/digits")
+        await client.post(INFER, content=b"{}")
+    async with (
+        grpc_door(fake, GUARDED) as edge,
+        grpc.aio.insecure_channel(f"127.0.0.1:{edge.port}") as channel,
+    ):
+        for method in ("RepositoryModelLoad", "ModelMetadata", "ModelInfer"):
+            with pytest.raises(grpc.aio.AioRpcError):
+                await unary(channel, method)(b"")
+    denied = [(act.name, act.target, act.principal, act.protocol) for act, _ in fake.denials]
+    assert denied == [
+        ("load", "digits", "ci", "http"),
+        ("unload", "digits", "", "http"),
+        ("load", "", "", "grpc"),
+    ]
+    assert [type(error) for _, error in fake.denials] == [
+        ForbiddenError,
+        UnauthenticatedError,
+        UnauthenticatedError,
+    ]
+    assert all("127.0.0.1" in act.peer for act, _ in fake.denials)
+    assert "secret" not in repr(fake.denials)

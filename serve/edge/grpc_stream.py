@@ -1,0 +1,96 @@
+"""ModelStreamInfer: many requests on one call, worked on side by side, answered in their own order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from serve.core.call import Call
+from serve.core.errors import UnavailableError
+from serve.edge import oip_proto
+from serve.edge.grpc_methods import InferenceApi
+from serve.edge.limits import EdgeLimits
+from serve.edge.refusals import refusals
+from serve.edge.status import failure
+from serve.pb import open_inference_pb2 as pb
+from serve.service import Service
+
+# Messages of one stream that are read and not yet answered: enough to fill a batch, few enough that a caller
+# who sends faster than we answer is slowed down by gRPC itself.
+READ_AHEAD = 16
+
+Answer = asyncio.Task[pb.ModelStreamInferResponse]
+
+
+class Streams:
+    """The open streams of a server."""
+
+    def __init__(self, api: InferenceApi, service: Service, limits: EdgeLimits) -> None:
+        self._api = api
+        self._service = service
+        self._room = limits.room
+        self._readers: set[asyncio.Task[None]] = set()
+
+    async def serve(
+        self,
+        messages: AsyncIterator[bytes],
+        allow: Callable[[], Call],
+        write: Callable[[bytes], Awaitable[None]],
+    ) -> None:
+        """Answer one stream until the caller has nothing more to say; cancelled, it gives up what runs.
+
+        Args:
+            messages: What the caller says.
+            allow: Asked for each message, since a stream may outlive its token; ServeError when it has.
+            write: Takes the answers.
+
+        Raises:
+            UnavailableError: `close` was called; what had been read is answered.
+        """
+        answers: asyncio.Queue[Answer | None] = asyncio.Queue()
+        ahead = asyncio.Semaphore(READ_AHEAD)
+        async with asyncio.TaskGroup() as group:
+
+            async def read() -> None:
+                try:
+                    while True:
+                        await ahead.acquire()
+                        answers.put_nowait(group.create_task(self._answer(await anext(messages), allow)))
+                except StopAsyncIteration:
+                    return
+                finally:
+                    answers.put_nowait(None)
+
+            reader = group.create_task(read())
+            self._readers.add(reader)
+            reader.add_done_callback(self._readers.discard)
+            while answer := await answers.get():
+                await write((await answer).SerializeToString())
+                ahead.release()
+        if reader.cancelled():
+            raise UnavailableError("the server is shutting down", retry_after_s=1.0)
+
+    def close(self) -> None:
+        """Read no more messages from any stream; each ends once its last answer is out."""
+        for reader in self._readers:
+            reader.cancel()
+
+    async def _answer(self, data: bytes, allow: Callable[[], Call]) -> pb.ModelStreamInferResponse:
+        """Answer one message; a failure is an answer too, as the stream goes on."""
+        request_id = ""
+        try:
+            with self._room.share() as share:
+                with refusals(self._service, "grpc"):
+                    call = allow()
+                    share.take(len(data))
+                    request = oip_proto.parse(pb.ModelInferRequest, data)
+                request_id = request.id
+                response = await self._api.model_infer(request, call)
+        except Exception as err:  # noqa: BLE001  the last line of defence; failure() logs bugs
+            # The id lets the caller tell which of its messages failed.
+            return pb.ModelStreamInferResponse(
+                error_message=failure(err).message, infer_response=pb.ModelInferResponse(id=request_id)
+            )
+        # Triton's word to callers who cannot know how many answers a request gets: here it is always one.
+        response.parameters["triton_final_response"].bool_param = True
+        return pb.ModelStreamInferResponse(infer_response=response)
