@@ -4,10 +4,16 @@
 # PYTHON    the interpreter that makes it (3.11, 3.12 or 3.13); found by itself where it has its usual name
 # PIP_ARGS  passed to pip, for instance to take the CPU build of torch:
 #           make serve PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+# REQUESTS, ENGINE, SEED  of `make soak`; SOAK_ARGS gives it more options, for instance "--json FILE"
+# FAULTS_SECONDS  how long the load of `make faults` goes on before and after each fault
 
 VENV     ?= .venv
 PYTHON   ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p && break; done)
 PIP_ARGS ?=
+REQUESTS ?= 20000
+ENGINE   ?= fake
+SEED     ?= 1
+FAULTS_SECONDS ?= 5
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS)
@@ -21,7 +27,8 @@ PROTOC := $(BIN)/python -m grpc_tools.protoc -Iserve/pb=proto
 PROTOS := $(patsubst proto/%,serve/pb/%,$(wildcard proto/*.proto))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-all check format proto proto-check bench loadtest deploy-check clean
+.PHONY: help setup serve test test-all check format proto proto-check bench loadtest soak faults deploy-check \
+        clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +98,12 @@ bench: $(VENV)/.dev ## measure the gateway against a bare loop on the same cores
 
 loadtest: $(VENV)/.dev ## run Locust against a gateway: headless, short, every reply checked
 	@$(BIN)/python -m loadtests
+
+soak: $(VENV)/.dev ## send REQUESTS to a gateway whose engines break (ENGINE=fake or torchserve), account for each
+	@$(BIN)/python -m loadtests.soak --requests $(REQUESTS) --engine $(ENGINE) --seed $(SEED) $(SOAK_ARGS)
+
+faults: $(VENV)/.dev ## hurt real TorchServes under load, each in another way, and print what came of it
+	@FAULTS_SECONDS=$(FAULTS_SECONDS) $(BIN)/python -m pytest tests/faults
 
 deploy-check: $(VENV)/.dev ## check manifests, Dockerfiles and YAML
 	@$(BIN)/python deploy/check.py

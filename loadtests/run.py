@@ -84,7 +84,7 @@ def main(
     """
     load = Load(users=users, seconds=seconds, samples=samples)
     try:
-        _ensure_demo(load.samples)
+        ensure_demo(load.samples)
         with _target(Target(http=host, grpc=grpc, metrics=metrics)) as target:
             outcome = run_locust(target, load)
     except (StackError, subprocess.CalledProcessError) as error:
@@ -123,7 +123,8 @@ def _locust_command(target: Target, load: Load, result: Path) -> list[str]:
     ]
 
 
-def _ensure_demo(samples: Path) -> None:
+def ensure_demo(samples: Path) -> None:
+    """Build the demo's archives and samples, if any of them is not there."""
     if not samples.is_dir() or not all((STORE / f"{model}.mar").exists() for model in MODELS):
         program = str(Path(sys.executable).with_name("attnserve"))
         subprocess.run([program, "build", "--demo", "--samples", str(samples)], check=True)  # noqa: S603  our own

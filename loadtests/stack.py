@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,12 +73,13 @@ def end_in_order() -> None:
 
 
 @contextmanager
-def running_stack(run_dir: Path, settings: Mapping[str, str]) -> Iterator[Stack]:
+def running_stack(run_dir: Path, settings: Mapping[str, str], command: Sequence[str] = ()) -> Iterator[Stack]:
     """Start `attnserve serve`, wait until it is ready, and end it by SIGTERM.
 
     Args:
         run_dir: Folder for its log and run-time files.
         settings: Variables ATTNSERVE_*; the ports are free ones and loopback's unless they are named here.
+        command: Another program to start, which behaves in the same way.
 
     Raises:
         StackError: It did not become ready, or ended with an error.
@@ -87,7 +88,7 @@ def running_stack(run_dir: Path, settings: Mapping[str, str]) -> Iterator[Stack]
     ports = dict.fromkeys(("ATTNSERVE_HTTP_PORT", "ATTNSERVE_GRPC_PORT", "ATTNSERVE_METRICS_PORT"), "0")
     environment = {**os.environ, **ports, "ATTNSERVE_RUN_DIR": str(run_dir), **settings}
     log = run_dir / "gateway.log"
-    command = [str(Path(sys.executable).with_name("attnserve")), "serve"]
+    command = command or (str(Path(sys.executable).with_name("attnserve")), "serve")
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603  our own
         try:

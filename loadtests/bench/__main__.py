@@ -29,8 +29,9 @@ from loadtests.bench.measures import (
     measure_throughput,
 )
 from loadtests.bench.photos import photos
-from loadtests.bench.report import Findings, Machine, as_json, goals, show
+from loadtests.bench.report import Findings, as_json, goals, show
 from loadtests.bench.watch import Watch
+from loadtests.machine import Machine
 from loadtests.stack import StackError, end_in_order, running_stack
 
 BATCH = 16  # the gateway's own default

@@ -2,51 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Final
 
-import psutil
 from rich.console import Console
 from rich.table import Table
 
 from loadtests.bench.measures import CALLERS, Lone, Memory, Throughput, middle
+from loadtests.machine import Machine
 
 LEAST_RATIO: Final = 0.90
 MOST_ADDED_MS: Final = 8.0
 MOST_MEMORY_MB: Final = 250.0
 MOST_OTHER_CORES: Final = 0.2  # the net's threads wait for each other: one that loses its core delays all
 MOST_GROWTH_MB: Final = 10.0  # the allocator's own unrest; a leak of 2 KB a request is twice that
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """Where and when it was measured."""
-
-    processor: str
-    cores: int
-    memory_gb: float
-    system: str
-    python: str
-    torch: str
-    date: str
-
-    @classmethod
-    def here(cls) -> Machine:
-        """This one, now."""
-        return cls(
-            processor=_processor(),
-            cores=len(os.sched_getaffinity(0)),
-            memory_gb=round(psutil.virtual_memory().total / 1e9, 1),
-            system=platform.platform(),
-            python=platform.python_version(),
-            torch=version("torch"),
-            date=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,9 +181,3 @@ def _show_costs(found: Throughput, console: Console) -> None:
 
 def _mb(size: int) -> float:
     return size / 1e6
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

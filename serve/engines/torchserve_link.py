@@ -90,8 +90,9 @@ _RULES = (
     _Rule(text="ModelNotFoundException", reason="missing", retryable=False),
     _Rule(text="ModelVersionNotFoundException", reason="missing", retryable=False),
     _Rule(code=grpc.StatusCode.NOT_FOUND, reason="missing", retryable=False),
-    _Rule(code=grpc.StatusCode.PERMISSION_DENIED, reason="refused", retryable=False),
-    _Rule(code=grpc.StatusCode.UNAUTHENTICATED, reason="refused", retryable=False),
+    # Of this engine only: another one may know our token.
+    _Rule(code=grpc.StatusCode.PERMISSION_DENIED, reason="refused"),
+    _Rule(code=grpc.StatusCode.UNAUTHENTICATED, reason="refused"),
     _Rule(code=grpc.StatusCode.INVALID_ARGUMENT, reason="refused", retryable=False),
     _Rule(code=grpc.StatusCode.UNIMPLEMENTED, reason="refused", retryable=False),
     # Our own end of the channel says this, of a message in either direction.

@@ -12,8 +12,9 @@ from rich.console import Console
 from loadtests.bench.bare import BareRun
 from loadtests.bench.generator import LoadRun
 from loadtests.bench.measures import Loaded, Lone, Memory, Throughput
-from loadtests.bench.report import Findings, Machine, as_json, goals, show
+from loadtests.bench.report import Findings, as_json, goals, show
 from loadtests.bench.watch import Spent
+from loadtests.machine import Machine
 
 
 def bare(rate: float) -> BareRun:
