@@ -103,6 +103,9 @@ class Standing:
 
     def probed(self, reason: str, now: float, rules: Rules) -> Standing:
         """After a probe: closed when `reason` is "", else another rest."""
+        # TorchServe lets the probe wait for a worker that is being restarted: it is still on its way.
+        if reason == "timeout" and self.reason in _LAST_RESORT:
+            reason = self.reason
         if reason:
             return self._resting(reason, self.rests, now, rules)
         return Standing(rests=self.rests, back_since=now)

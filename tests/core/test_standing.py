@@ -66,6 +66,14 @@ def test_who_is_better_than_nobody(reason: str, last_resort: bool) -> None:
     assert not Standing().last_resort
 
 
+def test_a_worker_that_is_slow_to_come_back_is_still_on_its_way() -> None:
+    """TorchServe keeps the probe until the worker is there: an engine that is reached is better than none."""
+    standing = Standing().failed("lost", 0.0, RULES).probing().probed("timeout", 5.0, RULES)
+    assert standing.last_resort
+    gone = Standing().failed("lost", 0.0, RULES).probing().probed("unreachable", 5.0, RULES)
+    assert not gone.last_resort
+
+
 @given(st.lists(st.sampled_from(["ok", "lost", "garbled", "probe", "bad probe"])))
 def test_only_a_probe_closes_it(steps: list[str]) -> None:
     """Late answers and late failures of an ejected engine's batches change nothing."""
