@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import cast
-from wsgiref.simple_server import WSGIServer
 
 import uvicorn
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 from serve.certificates import Certificates
 from serve.edge.grpc_api import GrpcEdge
 from serve.edge.limits import EdgeLimits
 from serve.edge.rest_connections import limited
+from serve.metrics_port import MetricsPort
 from serve.settings import Config
 
 
@@ -102,11 +101,11 @@ class Doors:
     def _answer_metrics(self, registry: CollectorRegistry) -> int:
         config = self._config
         try:
-            server, thread = start_http_server(config.metrics_port, config.host, registry)
+            port = MetricsPort(config.host, config.metrics_port, registry)
         except OSError:
             raise SetupError(_busy("metrics_port", config.host, config.metrics_port)) from None
-        self._bound.callback(_end_metrics, server, thread)
-        return server.server_port
+        self._bound.callback(port.close)
+        return port.number
 
 
 class _Uvicorn(uvicorn.Server):
@@ -162,9 +161,6 @@ def _listen(host: str, port: int) -> socket.socket:
     # Inherited by its connections. asyncio sets it only where a socket says that it is TCP's; without it
     # the body of an answer waits for the caller's delayed ACK of the headers, 40 ms.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # Inherited by its connections. asyncio sets it only where a socket says that it is TCP's; without it
-    # the body of an answer waits for the caller's delayed ACK of the headers, 40 ms.
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         sock.bind((host, port))
         sock.listen(1024)
@@ -178,12 +174,6 @@ def _busy(key: str, host: str, port: int) -> str:
     variable = f"ATTNSERVE_{key.upper()}"
     taken = f"{key}: {host}:{port} cannot be bound, perhaps another server has it"
     return f"{taken}; set {variable} (0 picks a free one)"
-
-
-def _end_metrics(server: WSGIServer, thread: threading.Thread) -> None:
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 def _shown(host: str) -> str:

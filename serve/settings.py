@@ -81,7 +81,7 @@ class Config(Section):
     max_inflight_bytes: Count = Field(
         default=2**30, description="Most bytes of all requests that are being received or answered."
     )
-    max_connections: Count = Field(default=1024, description="Most REST connections at a time.")
+    max_connections: Count = Field(default=1024, description="Most connections at a time, of each door.")
     header_timeout_s: Seconds = Field(
         default=10.0, description="Longest time for the headers of a REST request to arrive."
     )
@@ -142,6 +142,11 @@ class Config(Section):
         request, message = self.max_request_bytes, self.torchserve.max_message_bytes
         if request > message:
             raise ValueError(f"max_request_bytes is {request}, above torchserve.max_message_bytes, {message}")
+        # A slow gRPC message counts as one of the largest size, and half of the room is for such.
+        if 2 * request > self.max_inflight_bytes:
+            raise ValueError(
+                f"max_inflight_bytes is {self.max_inflight_bytes}, below 2 x max_request_bytes, {2 * request}"
+            )
         return self
 
 

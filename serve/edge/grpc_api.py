@@ -6,27 +6,31 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from typing import Any, NoReturn, cast
+from functools import partial
+from typing import Any, cast
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
-from serve.core.access import Access, Role
+from serve.audit import Act
+from serve.core.access import ANONYMOUS, Access, Role
 from serve.core.call import Call
 from serve.core.errors import NotFoundError
 from serve.edge import oip_proto
+from serve.edge.callers import name_from_grpc
+from serve.edge.grpc_foreign import ForeignServices
 from serve.edge.grpc_methods import InferenceApi, Rpc
+from serve.edge.grpc_reading import Context, abort, read_message
+from serve.edge.grpc_reflect import add_reflection
+from serve.edge.grpc_stream import Streams
 from serve.edge.limits import EdgeLimits
-from serve.edge.refusals import refusals
-from serve.edge.status import Failure, failure
+from serve.edge.refusals import denials, refusals
+from serve.edge.status import failure
 from serve.pb import open_inference_pb2 as pb
 from serve.service import Service
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 PROCESS = "gateway"  # the name under which grpc.health.v1 tells that the process runs
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 _SERVING = {
     True: health_pb2.HealthCheckResponse.SERVING,
@@ -41,24 +45,34 @@ class GrpcEdge:
         port: Set by `listen`.
     """
 
-    def __init__(self, server: grpc.aio.Server, service: Service) -> None:
+    def __init__(
+        self, server: grpc.aio.Server, foreign: ForeignServices, service: Service, streams: Streams
+    ) -> None:
         """Add the health service to a server that has the rest."""
         self.port = 0
+        self._streams = streams
         self._server = server
         self._service = service
         self._health = health.aio.HealthServicer()
         self._changed = asyncio.Event()
         self._draining = False
         self._publisher: asyncio.Task[None] | None = None
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, cast("grpc.aio.Server", foreign))
 
-    def listen(self, address: str) -> int:
-        """Bind "host:port" without TLS and return the port, which for 0 is a free one.
+    def listen(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+        """Bind "host:port" and return the port, which for 0 is a free one.
+
+        Args:
+            address: Where.
+            credentials: For TLS; None: plain text.
 
         Raises:
             RuntimeError: It cannot be bound.
         """
-        self.port = self._server.add_insecure_port(address)
+        if credentials is None:
+            self.port = self._server.add_insecure_port(address)
+        else:
+            self.port = self._server.add_secure_port(address, credentials)
         return self.port
 
     async def start(self) -> None:
@@ -73,6 +87,7 @@ class GrpcEdge:
             self._publisher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._publisher
+        self._streams.close()
         await self._server.stop(grace)
 
     def refresh(self, _model: str = "") -> None:
@@ -108,11 +123,13 @@ def build_grpc_server(service: Service, access: Access, limits: EdgeLimits) -> G
     """Make the gRPC server; it is neither bound to a port nor started."""
     server = grpc.aio.server(options=_options(limits), maximum_concurrent_rpcs=limits.max_concurrent_calls)
     api = InferenceApi(service)
-    handlers = {name: _unary_handler(rpc, access, service) for name, rpc in api.unary().items()}
-    handlers["ModelStreamInfer"] = _stream_handler(api, access, service)
+    handlers = {name: _unary_handler(rpc, access, service, limits) for name, rpc in api.unary().items()}
+    streams = Streams(api, service, limits)
+    handlers["ModelStreamInfer"] = _stream_handler(streams, access, service)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE_NAME, handlers),))
-    reflection.enable_server_reflection((SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    return GrpcEdge(server, service)
+    foreign = ForeignServices(server, limits)
+    add_reflection(foreign, (SERVICE_NAME, health.SERVICE_NAME))
+    return GrpcEdge(server, foreign, service, streams)
 
 
 def _options(limits: EdgeLimits) -> list[tuple[str, int]]:
@@ -121,6 +138,9 @@ def _options(limits: EdgeLimits) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", -1),  # what we send follows from what we let in
         ("grpc.max_metadata_size", limits.max_metadata_bytes),
         ("grpc.absolute_max_metadata_size", limits.max_metadata_bytes),
+        ("grpc.max_allowed_incoming_connections", limits.max_connections),
+        ("grpc.server_handshake_timeout_ms", round(limits.header_timeout_s * 1000)),
+        ("grpc.max_connection_idle_ms", 300_000),  # without a call; the next one comes on a new connection
         ("grpc.max_concurrent_streams", limits.max_concurrent_streams),
         ("grpc.max_connection_age_ms", round(limits.max_connection_age_s * 1000)),
         ("grpc.keepalive_time_ms", 30_000),  # finds callers whose network vanished
@@ -131,64 +151,53 @@ def _options(limits: EdgeLimits) -> list[tuple[str, int]]:
     ]
 
 
-# The methods are registered without deserializers: where one fails, gRPC answers UNKNOWN with the
-# name of a Python class, and a message that cannot be parsed is plainly the caller's INVALID_ARGUMENT.
-
-
-def _unary_handler(rpc: Rpc, access: Access, service: Service) -> grpc.RpcMethodHandler[Any, Any]:
-    async def handle(data: bytes, context: Context) -> bytes:
+def _unary_handler(
+    rpc: Rpc, access: Access, service: Service, limits: EdgeLimits
+) -> grpc.RpcMethodHandler[Any, Any]:
+    async def handle(_messages: object, context: Context) -> bytes:
         try:
-            with refusals(service, "grpc") if rpc.infers else contextlib.nullcontext():
-                call = _call(context, access, rpc.needs)
-                request = oip_proto.parse(rpc.request, data)
-            answer = await rpc.answer(request, call)
+            with limits.room.share() as share:
+                with _watched(service, rpc, context):
+                    call = _call(context, access, rpc.needs)
+                    request = oip_proto.parse(rpc.request, await read_message(context, limits, share))
+                answer = await rpc.answer(request, call)
         except Exception as err:  # noqa: BLE001  the last line of defence; failure() logs bugs
-            await _abort(context, failure(err))
+            await abort(context, failure(err))
         return answer.SerializeToString()
 
-    return grpc.unary_unary_rpc_method_handler(handle)
+    return grpc.stream_unary_rpc_method_handler(handle)  # see grpc_reading
 
 
-def _stream_handler(api: InferenceApi, access: Access, service: Service) -> grpc.RpcMethodHandler[Any, Any]:
-    async def handle(messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+def _watched(service: Service, rpc: Rpc, context: Context) -> contextlib.AbstractContextManager[None]:
+    if rpc.infers:
+        return refusals(service, "grpc")
+    if rpc.needs is None or rpc.needs < Role.OPERATE:
+        return contextlib.nullcontext()
+    return denials(service, Act(name=rpc.answer.__name__, protocol="grpc", peer=context.peer(), principal=""))
+
+
+def _stream_handler(streams: Streams, access: Access, service: Service) -> grpc.RpcMethodHandler[Any, Any]:
+    async def handle(messages: AsyncIterator[bytes], context: Context) -> None:
         try:
             with refusals(service, "grpc"):
-                call = _call(context, access, Role.INFER)
+                _call(context, access, Role.INFER)
+            allow = partial(_call, context, access, Role.INFER)
+            await streams.serve(aiter(messages), allow, context.write)
         except Exception as err:  # noqa: BLE001  as above
-            await _abort(context, failure(err))
-        async for data in messages:
-            yield (await _stream_answer(api, data, call, service)).SerializeToString()
+            await abort(context, failure(err))
 
-    return grpc.stream_stream_rpc_method_handler(handle)
-
-
-async def _stream_answer(
-    api: InferenceApi, data: bytes, call: Call, service: Service
-) -> pb.ModelStreamInferResponse:
-    request_id = ""
-    try:
-        with refusals(service, "grpc"):
-            request = oip_proto.parse(pb.ModelInferRequest, data)
-        request_id = request.id
-        return pb.ModelStreamInferResponse(infer_response=await api.model_infer(request, call))
-    except Exception as err:  # noqa: BLE001  as above
-        # The id lets the caller tell which of its messages failed.
-        return pb.ModelStreamInferResponse(
-            error_message=failure(err).message, infer_response=pb.ModelInferResponse(id=request_id)
-        )
+    # gRPC also takes a coroutine that writes; its stubs only know the generator that yields.
+    return grpc.stream_stream_rpc_method_handler(cast("Any", handle))
 
 
 def _call(context: Context, access: Access, needs: Role | None) -> Call:
-    principal = "anonymous"
-    if needs is not None:
-        metadata = dict(context.invocation_metadata() or ())
-        authorization = metadata.get("authorization")
-        principal = access.authorize(str(authorization) if authorization else None, needs)
+    principal = ANONYMOUS if needs is None else _authorize(context, access, needs)
     remaining = cast("float | None", context.time_remaining())  # None without one, whatever the stubs say
     deadline = None if remaining is None else time.monotonic() + remaining
     return Call(protocol="grpc", deadline=deadline, principal=principal)
 
 
-async def _abort(context: Context, problem: Failure) -> NoReturn:
-    metadata = () if problem.retry_after_s is None else (("retry-after", str(problem.retry_after_s)),)
-    await context.abort(problem.status.grpc, problem.message, metadata)
+def _authorize(context: Context, access: Access, needs: Role) -> str:
+    authorization = dict(context.invocation_metadata() or ()).get("authorization")
+    certificate = name_from_grpc(context.auth_context())
+    return access.authorize(str(authorization) if authorization else None, needs, certificate)

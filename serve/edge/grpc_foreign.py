@@ -6,16 +6,21 @@ call for ever.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any, cast
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from serve.core.errors import InvalidRequestError
+from serve.core.errors import InvalidRequestError, OverloadedError
 from serve.edge.grpc_reading import Context, NoMessageError, abort, read_message
 from serve.edge.limits import EdgeLimits
 from serve.edge.status import failure
+
+# At a time. They are open to all and may stay as long as they like: without a bound of their own they would
+# take the place of every other call.
+MAX_STREAMS = 128
 
 Method = Any  # a grpc.RpcMethodHandler, of which the stubs only know the blocking kind
 Serve = Callable[[Context], Awaitable[object]]
@@ -27,6 +32,7 @@ class ForeignServices:
     def __init__(self, server: grpc.aio.Server, limits: EdgeLimits) -> None:
         self._server = server
         self._limits = limits
+        self._streams = 0
 
     def add_generic_rpc_handlers(self, _handlers: object) -> None:
         """Nothing: the same methods come once more, by their names."""
@@ -53,11 +59,23 @@ class ForeignServices:
         return await method.unary_unary(await self._read(method, context), context)
 
     async def _watch(self, method: Method, context: Context) -> None:
-        await method.unary_stream(await self._read(method, context), context)
+        with self._place():
+            await method.unary_stream(await self._read(method, context), context)
 
     async def _talk(self, method: Method, context: Context) -> None:
-        async for answer in method.stream_stream(self._each(method, context), context):
-            await context.write(answer)
+        with self._place():
+            async for answer in method.stream_stream(self._each(method, context), context):
+                await context.write(answer)
+
+    @contextlib.contextmanager
+    def _place(self) -> Iterator[None]:
+        if self._streams >= MAX_STREAMS:
+            raise OverloadedError(f"{MAX_STREAMS} streams of health and reflection are open, no more may")
+        self._streams += 1
+        try:
+            yield
+        finally:
+            self._streams -= 1
 
     async def _each(self, method: Method, context: Context) -> AsyncIterator[object]:
         while True:

@@ -1,19 +1,34 @@
-"""Counts inference requests that never reach `Service.infer`: no token, unreadable, too large."""
+"""Tells the service of calls that never reach it: no token, the wrong role, unreadable, too large."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
-from serve.core.errors import ServeError
+from serve.audit import Act
+from serve.core.errors import ForbiddenError, ServeError, UnauthenticatedError
 from serve.service import Service
 
 
 @contextmanager
 def refusals(service: Service, protocol: str) -> Iterator[None]:
-    """Count what is refused inside; the error goes on its way."""
+    """Count an inference request that is refused inside; the error goes on its way."""
     try:
         yield
     except ServeError as error:
         service.refused(protocol, error)
+        raise
+
+
+@contextmanager
+def denials(service: Service, act: Act) -> Iterator[None]:
+    """Take down an administrative act that is denied inside; the error goes on its way."""
+    try:
+        yield
+    except UnauthenticatedError as error:
+        service.denied(act, error)
+        raise
+    except ForbiddenError as error:
+        service.denied(replace(act, principal=error.principal), error)
         raise

@@ -56,7 +56,10 @@ async def http_error(_request: Request, err: Exception) -> JSONResponse:
     """Answer what the framework raises: unknown paths, wrong verbs, a body that came too slowly."""
     if not isinstance(err, HTTPException):
         raise TypeError(f"http_error is for HTTPException, not {type(err)}")
-    return JSONResponse({"error": err.detail}, err.status_code, err.headers)
+    headers = dict(err.headers or {})
+    if "GET" in headers.get("Allow", "").split(", "):
+        headers["Allow"] += ", HEAD"
+    return JSONResponse({"error": err.detail}, err.status_code, headers)
 
 
 async def validation_error(_request: Request, err: Exception) -> JSONResponse:

@@ -18,6 +18,8 @@ from serve.edge.tensors import show
 
 # Parsing holds up every other caller and takes many times the text's memory; binary tensor data does not.
 MAX_JSON_BYTES = 8 << 20
+# An 8 MiB image in base64 is one value, and cheap; as many bytes of numbers are four million.
+MAX_JSON_VALUES = 1 << 20
 
 _INTEGERS = range(-(2**63), 2**64)
 
@@ -27,11 +29,15 @@ def loads_object(text: bytes) -> dict[str, Any]:
 
     Raises:
         InvalidRequestError: The bytes are not one JSON object in UTF-8, or one repeats a key.
-        TooLargeError: They are more than `MAX_JSON_BYTES`.
+        TooLargeError: They are more than `MAX_JSON_BYTES`, or hold more than `MAX_JSON_VALUES`.
     """
     if len(text) > MAX_JSON_BYTES:
         raise TooLargeError(
             f"body: {len(text)} bytes of JSON, at most {MAX_JSON_BYTES} are read; send tensors as binary data"
+        )
+    if text.count(b",") >= MAX_JSON_VALUES:
+        raise TooLargeError(
+            f"body: more than {MAX_JSON_VALUES} values of JSON, as many are read; send tensors as binary data"
         )
     try:
         value = json.loads(text.decode(), parse_constant=_refuse_constant, object_pairs_hook=_without_repeats)
