@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -111,20 +111,28 @@ def _prove(chain: bytes, key: bytes, client_ca: bytes | None = None) -> _Proven:
 def _context(chain: bytes, key: bytes) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["http/1.1"])
-    # Python loads a key from a file only. This one is in memory, so that both doors get the same bytes, even
-    # if the real ones change in between.
-    with os.fdopen(os.memfd_create("certificate"), "wb") as file:
-        file.write(chain + b"\n" + key)
-        file.flush()
+    # Python loads them from files only. These are in memory, so that both doors get the same bytes, even if
+    # the real ones change in between. One each: gRPC, too, takes the key from tls.key alone.
+    with _in_memory(chain) as chain_file, _in_memory(key) as key_file:
         try:
-            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}", password=_refuse_password)
+            context.load_cert_chain(chain_file, key_file, password=_refuse_password)
         except ssl.SSLError as error:
             if error.reason == "KEY_VALUES_MISMATCH":
                 raise CertificateError("tls.key: is not the key of tls.certificate") from None
+            why = f" ({error.reason})" if error.reason else ""
             raise CertificateError(
-                "tls.certificate, tls.key: must be a chain and its private key in PEM"
+                f"tls.certificate, tls.key: must be a chain and its private key in PEM{why}"
             ) from None
     return context
+
+
+@contextlib.contextmanager
+def _in_memory(content: bytes) -> Iterator[str]:
+    """A file of that content, on no disk; gives its path."""
+    with os.fdopen(os.memfd_create("certificate"), "wb") as file:
+        file.write(content)
+        file.flush()
+        yield f"/proc/self/fd/{file.fileno()}"
 
 
 def _refuse_password() -> str:
@@ -144,16 +152,18 @@ def _shake_hands(context: ssl.SSLContext, chain: bytes) -> str:
     caller = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     caller.check_hostname = False  # which names callers use is not known here
     caller.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    caller.load_verify_locations(cadata=chain.decode("ascii", "ignore"))
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
     sides = (caller.wrap_bio(back, there), context.wrap_bio(there, back, server_side=True))
     try:
+        caller.load_verify_locations(cadata=chain.decode("ascii", "ignore"))
         for _ in range(TURNS):
             for side in sides:
                 with contextlib.suppress(ssl.SSLWantReadError):
                     side.do_handshake()
     except ssl.SSLCertVerificationError as error:
         raise CertificateError(f"tls.certificate: {error.verify_message}") from None
+    except ssl.SSLError as error:
+        raise CertificateError(f"tls.certificate: makes no connection ({error.reason})") from None
     shown = sides[0].getpeercert() or {}
     return str(shown["notAfter"])
 

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import grpc
 import httpx
@@ -37,7 +37,7 @@ class UnreachableError(ClientError):
 
 
 class AddressError(ClientError):
-    """The address is written in a form that cannot be one, or a file that goes with it cannot be used."""
+    """The address is written in a form that cannot be one, or what goes with it cannot be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +105,9 @@ async def connected(url: str, token: str = "", tls: TlsFiles | None = None) -> A
         tls: Whom to trust, and what to show; None: whom the libraries trust, and nothing.
 
     Raises:
-        AddressError: The address has another form, or a file cannot be used.
+        AddressError: The address has another form, or a file or the token cannot be used.
     """
+    _check(url, token)
     scheme, _, target = url.partition("://")
     files = tls or TlsFiles()
     if scheme in ("grpc", "grpcs") and target:
@@ -120,6 +121,15 @@ async def connected(url: str, token: str = "", tls: TlsFiles | None = None) -> A
             yield RestClient(http, url)
     else:
         raise AddressError(f"url is {url!r}, expected {' or '.join(f'{one}://host:port' for one in SCHEMES)}")
+
+
+def _check(url: str, token: str) -> None:
+    try:
+        _ = urlsplit(url).port
+    except ValueError as error:
+        raise AddressError(f"url is {url!r}: {error}") from None
+    if not (token.isascii() and token.isprintable()):
+        raise AddressError("token: holds characters that none has; was it copied whole, and nothing else?")
 
 
 def _channel(target: str, tls: TlsFiles | None) -> grpc.aio.Channel:

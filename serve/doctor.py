@@ -102,9 +102,22 @@ def examine(path: Path | None, environ: Mapping[str, str], checks: Sequence[Chec
         return [Told("configuration", _broken(line)) for line in str(problem).splitlines()]
     found = [Told("configuration", _fine(f"{path or 'the default configuration'} is valid"))]
     for check in checks:
-        findings = list(check.look(patient)) or [_fine(check.well)]
+        findings = _looked(check, patient) or [_fine(check.well)]
         found += [Told(check.name, finding) for finding in findings]
     return found
+
+
+def _looked(check: Check, patient: Patient) -> list[Finding]:
+    try:
+        return list(check.look(patient))
+    except OSError as problem:  # such as a folder that this user may not enter
+        return [
+            error(
+                f"{problem.filename or 'something'} cannot be looked at: {problem.strerror}",
+                "The gateway, run by the same user, will not reach it either.",
+                "Mend its permissions and those of the folders above it, or run this as the gateway's user.",
+            )
+        ]
 
 
 def exit_code(told: Sequence[Told], *, strict: bool) -> int:

@@ -8,11 +8,11 @@ A version that cannot be loaded is shown with the reason and changes nothing for
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -70,7 +70,8 @@ class LocalLoader:
         # Served until others do, since their files are gone: they do not count among the kept ones.
         self._leaving: set[ModelRef] = set()
         # Two changes of one model at once would find it half there; models do not wait for each other.
-        self._changes: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        # Gone with the last change, since callers may ask for any name.
+        self._changes: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._errands = Errands()
         self._begun = False
 
@@ -149,7 +150,7 @@ class LocalLoader:
         await self._errands.close()
 
     async def _restore(self, name: str, store: Store) -> None:
-        async with self._changes[name]:
+        async with self._change_of(name):
             held = [one for ref, one in self._held.items() if ref.name == name]
             await asyncio.gather(*map(self._consider, held))
             tried = {one.sha256 for one in held}
@@ -157,7 +158,7 @@ class LocalLoader:
             await self._bring_up(name, [one for one in mine if one.sha256 not in tried])
 
     async def _load_named(self, name: str) -> None:
-        async with self._changes[name]:
+        async with self._change_of(name):
             mine = (await self._shelf.read()).only([name])
             if not mine.names:
                 raise NotFoundError(f"model {name!r} {NOT_THERE}")
@@ -167,7 +168,7 @@ class LocalLoader:
                 raise error.again()
 
     async def _unload_named(self, name: str) -> None:
-        async with self._changes[name]:
+        async with self._change_of(name):
             self._repository.find(name)
             known = [entry.ref for entry in self._repository.entries(name)]
             there = {one.card.ref: one for one in (await self._shelf.read()).only([name]).archives}
@@ -179,7 +180,7 @@ class LocalLoader:
                 await self._let_go(ref, "unloaded")
 
     async def _follow(self, name: str, store: Store) -> None:
-        async with self._changes[name]:
+        async with self._change_of(name):
             mine = self._wishes.of(store).only([name]).archives
             leaving = [ref for ref in self._held if ref.name == name and self._is_gone(ref, store)]
             self._leaving.update(leaving)
@@ -260,6 +261,9 @@ class LocalLoader:
         finally:
             self._house.dismiss(ref, self._engine, ModelState.UNAVAILABLE, reason)
         log.info("model unloaded", model=str(ref), reason=reason)
+
+    def _change_of(self, name: str) -> asyncio.Lock:
+        return self._changes.setdefault(name, asyncio.Lock())
 
     def _serves(self, ref: ModelRef) -> bool:
         return self._engine in self._house.pool.holders(ref)

@@ -77,6 +77,12 @@ BAD = {
     "nothing": ((b"", b""), "must be a chain and its private key"),
     "no key": ((SERVER.certificate, b""), "must be a chain and its private key"),
     "no chain": ((b"", SERVER.key), "must be a chain and its private key"),
+    "each in the place of the other": (
+        (SERVER.key, SERVER.certificate),
+        "must be a chain and its private key",
+    ),
+    "the key in the chain's file only": ((SERVER.certificate + SERVER.key, b""), "must be a chain and its"),
+    "another key beside the right one": ((SERVER.certificate + SERVER.key, ALIEN.key), "is not the key of"),
     "half a chain": ((SERVER.certificate[:200], SERVER.key), "must be a chain and its private key"),
     "random bytes": ((bytes(range(256)), SERVER.key), "must be a chain and its private key"),
     "a key under a password": (contents(encrypted(SERVER, b"secret")), "tls.key: is encrypted"),

@@ -113,3 +113,21 @@ async def test_addresses() -> None:
         with pytest.raises(AddressError, match=r"expected grpc://host:port"):
             async with connected(url):
                 pass
+
+
+@pytest.mark.parametrize("token", ["caf\u00e9", "two\nlines"])
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+async def test_a_token_that_cannot_be_sent_is_not_shown(scheme: str, token: str) -> None:
+    """It was copied badly; gRPC would fail with a traceback."""
+    with pytest.raises(AddressError, match="token: holds characters") as raised:
+        async with connected(f"{scheme}://127.0.0.1:1", token):
+            pass
+    assert token not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "grpc://127.0.0.1:99999", "http://[::1"])
+async def test_an_address_that_cannot_be_one_is_refused(url: str) -> None:
+    """Else gRPC takes the port modulo 65536, and shows a stranger the token."""
+    with pytest.raises(AddressError, match="url is "):
+        async with connected(url):
+            pass

@@ -243,6 +243,10 @@ def test_loopback_is_open(tmp_path: Path, host: str) -> None:
             "max_request_bytes is 2000, above torchserve.max_message_bytes, 1000",
         ),
         (
+            "max_request_bytes: 2000\nmax_inflight_bytes: 3999",
+            "max_inflight_bytes is 3999, below 2 x max_request_bytes, 4000",
+        ),
+        (
             "model_store_watch_s: 2.5\nengines: [{address: 'a:1', models: [m]}]",
             "model_store_watch_s is 2.5, which has no effect on engines that run elsewhere",
         ),

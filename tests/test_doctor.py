@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -15,9 +16,9 @@ import pytest
 from rich.console import Console
 
 from serve import doctor
-from serve.doctor import CHECKS, as_documents, examine, exit_code, show
+from serve.doctor import CHECKS, Check, as_documents, examine, exit_code, show
 from serve.doctoring import machine
-from serve.doctoring.finding import Severity
+from serve.doctoring.finding import Finding, Patient, Severity
 from tests.patients import (
     AUTHORITY,
     BEYOND,
@@ -311,3 +312,16 @@ def test_torch_is_not_imported() -> None:
     """Its version is read from the installation's own words."""
     assert "torch" not in vars(doctor)
     assert "import torch" not in Path(machine.__file__).read_text()
+
+
+def test_what_this_user_may_not_look_at_is_named(world: World) -> None:
+    """The other checks go on; root may look everywhere, so it is the check that fails here."""
+
+    def look(_patient: Patient) -> Iterator[Finding]:
+        raise PermissionError(errno.EACCES, "Permission denied", "/closed/store")
+
+    checks = (Check("model store", "well", look), Check("user", "well", lambda _patient: iter(())))
+    _, closed, user = examine(None, world.environ, checks)
+    assert closed.finding.severity is Severity.ERROR
+    assert "/closed/store cannot be looked at: Permission denied" in closed.finding.what
+    assert user.finding.severity is Severity.OK

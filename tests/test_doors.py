@@ -90,6 +90,33 @@ async def test_a_busy_port_is_named_with_its_setting(key: str) -> None:
         assert port_of(named[key]) == busy
 
 
+async def test_the_metrics_port_keeps_few_who_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each holds a thread and an open file; one more takes the place of the oldest, and scrapes go on."""
+    monkeypatch.setattr("serve.metrics_port.MOST_CONNECTIONS", 3)
+    async with doors() as addresses:
+        port = port_of(addresses.metrics)
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(5)]
+        async with asyncio.timeout(20):
+            for reader, _ in silent[:2]:
+                with contextlib.suppress(ConnectionError):
+                    assert await reader.read() == b""
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+            assert (await reader.readline()).endswith(b" 200 OK\r\n")
+        for _, one in (*silent, (reader, writer)):
+            one.close()
+
+
+async def test_the_metrics_port_waits_a_while_for_who_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where nobody else comes."""
+    monkeypatch.setattr("serve.metrics_port._Scrape.timeout", 0.1)
+    async with doors() as addresses:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(addresses.metrics))
+        async with asyncio.timeout(20):
+            assert await reader.read() == b""
+        writer.close()
+
+
 async def test_addresses_say_whether_it_is_tls() -> None:
     """For browsers and for our own client; metrics are plain either way."""
     async with doors() as plain:

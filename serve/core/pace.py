@@ -58,6 +58,14 @@ class Pace:
         fitting = [known for known in self._sizes if known >= size]
         return self._sizes[min(fitting)] if fitting else None
 
+    def longest(self, images: int) -> float | None:
+        """What a batch of that size hardly ever exceeds, in seconds: twice the images, at most twice that."""
+        known = self.get(images)
+        if known is not None or not self._sizes:
+            return known.upper if known else None
+        most = max(self._sizes)
+        return self._sizes[most].upper * _size(images) / most
+
 
 def patience(paces: Iterable[Pace], images: int, least_s: float) -> float | None:
     """How long to wait for an answer before another engine is asked as well.
@@ -70,7 +78,7 @@ def patience(paces: Iterable[Pace], images: int, least_s: float) -> float | None
     Returns:
         Twice what the fastest of them hardly ever exceeds, in seconds; None while nothing is known.
     """
-    known = [estimate.upper for pace in paces if (estimate := pace.get(images))]
+    known = [longest for pace in paces if (longest := pace.longest(images)) is not None]
     return max(least_s, 2 * min(known)) if known else None
 
 

@@ -17,6 +17,8 @@ from serve.engines.roster import Holder, Roster
 _WORTH_THE_SAME_ENGINE = frozenset({"lost", "overloaded", "garbled"})
 # TorchServe says that it has no worker, or no room: not to be asked again in the same breath.
 _PAUSE_S = 0.1
+# How often a batch that is overdue looks whether there is another engine by now.
+_LOOK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +117,11 @@ class Attempts:
         return self._another(one, failed, besides=())
 
     def _hedge(self, one: _OneBatch) -> None:
-        """An attempt takes far too long: try another engine as well, once."""
-        one.hedged = True
+        """An attempt takes far too long: try another engine as well, once; if there is none, look again."""
         ((holder, begun),) = one.running.values()
+        if not self._has_another(one, holder):
+            return
+        one.hedged = True
         self._roster.overdue(holder, begun)
         self._another(one, holder)
 
@@ -143,11 +147,17 @@ class Attempts:
         if one.hedged or len(one.running) != 1:
             return None
         ((holder, begun),) = one.running.values()
-        good = [other for other in self._roster.of(holder.ref) if other.standing.closed]
-        if not any(other not in one.tried for other in good):
+        most = patience([other.pace for other in self._good(holder)], one.batch.count, one.limits.patience_s)
+        if most is None:
             return None
-        most = patience([other.pace for other in good], one.batch.count, one.limits.patience_s)
-        return None if most is None else max(0.0, begun + most - self._clock())
+        least = 0.0 if self._has_another(one, holder) else _LOOK_S
+        return max(least, begun + most - self._clock())
+
+    def _good(self, holder: Holder) -> list[Holder]:
+        return [other for other in self._roster.of(holder.ref) if other.standing.closed]
+
+    def _has_another(self, one: _OneBatch, holder: Holder) -> bool:
+        return any(other not in one.tried for other in self._good(holder))
 
     def _end(self, holder: Holder, task: asyncio.Task[BatchReply]) -> None:
         self._overtaken.discard(task)

@@ -8,6 +8,7 @@ alone. Whatever is tried again is paid for out of a budget.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -92,6 +93,8 @@ class EnginePool:
         hooks = Hooks(send=self._attempt, retried=self._retried, ended=self._tell_room)
         self._attempts = Attempts(self._roster, hooks, clock)
         self._budgets: dict[ModelRef, RetryBudget] = {}
+        # Batches for which room was taken and that have no end yet, be it between two attempts.
+        self._unanswered: Counter[ModelRef] = Counter()
         self._isolation = Isolation(self._roster, self._run_alone, clock, options.poison_s)
         self.on_room: Callable[[ModelRef], None] = lambda _ref: None
         self.on_change: Callable[[ModelRef], None] = lambda _ref: None
@@ -132,8 +135,11 @@ class EnginePool:
         return "; ".join(dict.fromkeys(problems)) or "no engine is ready"
 
     def running(self, ref: ModelRef) -> int:
-        """Batches of a version that run now, over all engines, detached ones included."""
-        return self._roster.running(ref)
+        """Batches of a version that run now, over all engines, detached ones included.
+
+        One that waits a moment for its next attempt counts, too: its answer is still to come.
+        """
+        return max(self._roster.running(ref), self._unanswered[ref])
 
     def slots(self, ref: ModelRef) -> Slots:
         """Room for a version, over all the engines that get its batches."""
@@ -155,6 +161,7 @@ class EnginePool:
             message = f"model {ref.name!r} version {ref.version}: {self.why(ref)}"
             raise UnavailableError(message, retry_after_s=1.0)
         self._roster.enter(holder)
+        self._unanswered[ref] += 1
         return Seat(holder)
 
     async def predict(self, seat: Seat, batch: Batch, deadline: float) -> BatchReply:
@@ -187,6 +194,7 @@ class EnginePool:
             reply = await self._predict(seat, batch_of([images[i] for i in good], batch), deadline)
             return with_refused(reply, good, batch.count)
         finally:
+            self._unanswered[seat.ref] -= 1
             # Not before the batch's owner knows how it ended: the rest of a request that has just failed
             # must not be the next to leave.
             asyncio.get_running_loop().call_soon(self._tell_room, seat.holder)

@@ -68,7 +68,8 @@ class Roster:
     """The holders of all versions.
 
     Attributes:
-        on_change: Called with a version when it becomes, or ceases to be, one that some engine can answer.
+        on_change: Called with a version when it becomes, or ceases to be, one that some engine can answer,
+            and when an engine of it is back.
     """
 
     def __init__(self, metrics: Metrics, options: RosterOptions, clock: Callable[[], float]) -> None:
@@ -102,6 +103,9 @@ class Roster:
         if holder.recovery is not None:
             holder.recovery.cancel()
         self._metrics.stop_breaker(ref.name, engine.name)
+        for other in self._held_by(engine):
+            if other.ref.name == ref.name:  # another version, which the series were of, too
+                self._show(other)
         self._show_ejected(engine)
 
     def get(self, ref: ModelRef, engine: Engine) -> Holder | None:
@@ -214,6 +218,7 @@ class Roster:
         """Give a holder another standing, show it, and let an ejected one come back in time."""
         before = bool(self.usable(holder.ref))
         opened = standing.state is State.OPEN and holder.standing.closed
+        back = standing.closed and not holder.standing.closed
         holder.standing = standing
         if error is not None and not standing.closed:
             holder.problem = error.message
@@ -222,10 +227,12 @@ class Roster:
                 "engine ejected", model=str(holder.ref), engine=holder.engine.name, reason=standing.reason
             )
             self._metrics.engine_ejections.labels(holder.engine.name, standing.reason).inc()
-            if holder in self.of(holder.ref):  # and has not been removed meanwhile
-                holder.recovery = asyncio.get_running_loop().create_task(self._recover(holder))
+        if holder not in self.of(holder.ref):  # it has been removed: this is of a batch that it still had
+            return
+        if opened:
+            holder.recovery = asyncio.get_running_loop().create_task(self._recover(holder))
         self._show(holder)
-        if bool(self.usable(holder.ref)) != before:
+        if back or bool(self.usable(holder.ref)) != before:
             self.on_change(holder.ref)
 
     async def _recover(self, holder: Holder) -> None:
@@ -246,14 +253,20 @@ class Roster:
         """Ask for one prediction; it must be right, and not much slower than that of another engine."""
         try:
             own = await self._time_canary(holder)
-            reference = next((other for other in self.of(holder.ref) if other.standing.closed), None)
-            if reference is not None and is_slower(own, 0.0, 1.0):
-                best = await self._time_canary(reference)
-                if is_slower(own, best, self._options.slow_ratio):
-                    return self._error(holder, "slow", "is much slower than the others")
         except EngineError as error:
             return error
-        return None
+        except Exception:
+            log.exception("probe failed", model=str(holder.ref), engine=holder.engine.name)
+            return self._error(holder, "garbled", "cannot be probed")
+        reference = next((other for other in self.of(holder.ref) if other.standing.closed), None)
+        if reference is None or not is_slower(own, 0.0, 1.0):
+            return None
+        try:
+            best = await self._time_canary(reference)
+        except EngineError:  # the other one's failure, which does not tell who is slower
+            return None
+        slow = is_slower(own, best, self._options.slow_ratio)
+        return self._error(holder, "slow", "is much slower than the others") if slow else None
 
     async def _time_canary(self, holder: Holder) -> float:
         card = await holder.engine.describe(holder.ref, PROBE_TIMEOUT_S)
@@ -274,7 +287,8 @@ class Roster:
         self._show_ejected(holder.engine)
 
     def _show_ejected(self, engine: Engine) -> None:
-        own = [holder for holders in self._holders.values() for holder in holders if holder.engine is engine]
-        self._metrics.engine_ejected.labels(engine.name).set(
-            not any(holder.standing.closed for holder in own)
-        )
+        ejected = not any(holder.standing.closed for holder in self._held_by(engine))
+        self._metrics.engine_ejected.labels(engine.name).set(ejected)
+
+    def _held_by(self, engine: Engine) -> list[Holder]:
+        return [holder for holders in self._holders.values() for holder in holders if holder.engine is engine]

@@ -208,7 +208,7 @@ async def test_without_its_token_nothing_is_answered(bench: Bench) -> None:
     try:
         with pytest.raises(EngineError) as failed:
             await engine.predict(MODEL, batch(b"1"), 20)
-        assert (failed.value.reason, failed.value.retryable) == ("refused", False)
+        assert (failed.value.reason, failed.value.retryable) == ("refused", True)
         with pytest.raises(EngineError, match="refused the call"):
             await control.unload(MODEL, 20)
     finally:

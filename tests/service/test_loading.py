@@ -188,3 +188,15 @@ async def test_unload_waits_for_what_runs(tmp_path: Path) -> None:
     assert (await asked).status == (0,)
     await unloading
     assert place.control.registered == set()
+
+
+async def test_names_that_callers_make_up_are_not_kept(tmp_path: Path) -> None:
+    """However many are asked for, nothing is remembered of them."""
+    place = Place(tmp_path)
+    write(place.store, "a.mar", REF)
+    await place.start()
+    for number in range(20):
+        for ask in (place.loader.load, place.loader.unload):
+            with pytest.raises(NotFoundError):
+                await ask(f"guess{number}")
+    assert not place.loader._changes  # noqa: SLF001  seen nowhere else
