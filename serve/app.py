@@ -76,6 +76,7 @@ class Gateway:
         self._doors = Doors(config, self.grpc, rest, limits, certificates)
         self.addresses = Addresses(http="", grpc="", metrics="")
         repository.on_change = self.grpc.refresh
+        self._ends = 0.0
         self._exit = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
@@ -91,7 +92,7 @@ class Gateway:
             raise SetupError(str(error)) from None
         self._exit.callback(self._doors.release)
         self.addresses = await self._doors.open(self.registry)
-        self._exit.push_async_callback(self._drain)
+        self._exit.push_async_callback(self._end)
         self._publish_addresses()
         log.info("listening", **asdict(self.addresses))
         self.audit.record(Act(name="start", target="gateway"))
@@ -109,13 +110,19 @@ class Gateway:
         """Answer what is in flight, then end everything that was started, in the reverse order."""
         await self._exit.aclose()
 
-    async def _drain(self) -> None:
-        ends = time.monotonic() + self.config.drain_timeout_s
+    async def drain(self) -> None:
+        """Take no new requests and answer those in flight, for some time; a second call changes nothing."""
+        if self.service.draining:
+            return
+        self._ends = time.monotonic() + self.config.drain_timeout_s
         log.info("draining", inflight=self.service.inflight, drain_timeout_s=self.config.drain_timeout_s)
         self.grpc.drain()
         await self.service.drain(self.config.drain_timeout_s * (1 - CLOSING_SHARE))
+
+    async def _end(self) -> None:
+        await self.drain()
         # Whoever is still here has heard why; the doors need a moment to send it.
-        left = ends - time.monotonic() - ENDING_S
+        left = self._ends - time.monotonic() - ENDING_S
         await self._pool.close()
         await asyncio.gather(self._doors.close(DOORS_GRACE_S), self.fleet.stop(max(DOORS_GRACE_S, left)))
         log.info("drained")

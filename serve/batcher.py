@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from operator import attrgetter
 
 import structlog
 
@@ -50,7 +49,7 @@ class Dispatcher:
         gauge = around.metrics.queue_images.labels(ref.name)
         # Indexed by Query.attention.
         self._lanes = (Lane(limits, gauge.inc), Lane(limits, gauge.inc))
-        self._throughput = Throughput()
+        self._throughput = Throughput(limits.max_batch)
         self._timer: asyncio.TimerHandle | None = None
         self._running: set[asyncio.Task[None]] = set()
 
@@ -95,7 +94,7 @@ class Dispatcher:
         if not ahead:  # whatever is believed of the engines, the next in line finds out
             return
         other = self._lanes[not ticket.query.attention]
-        wait = self._throughput.wait_s(ahead + other.images + ticket.waiting)
+        wait = self._throughput.wait_s(ahead + other.images + ticket.waiting, ticket.arrived)
         left = ticket.deadline - ticket.arrived
         if wait > left:
             raise OverloadedError(
@@ -109,12 +108,12 @@ class Dispatcher:
         return choose(queues, self._around.pool.slots(self.ref), self._limits, now)
 
     def _drop_hopeless(self, now: float) -> None:
-        # Only while something runs, so that a wrong belief about how long batches take is put right.
+        # Only while something runs, so that there is always a batch whose time puts a wrong belief right.
         if not self._around.pool.running(self.ref):
             return
-        for lane in filter(attrgetter("images"), self._lanes):
-            images = min(lane.images, self._limits.max_batch)
-            lane.drop_hopeless(now + self._around.pool.expected_s(self.ref, images))
+        until = now + self._around.pool.fastest_s(self.ref)
+        for lane in self._lanes:
+            lane.drop_hopeless(until)
 
     def _release(self, index: int, release: Release, now: float) -> None:
         seat = self._around.pool.take(self.ref)

@@ -51,6 +51,9 @@ async def serve(
     stop = asyncio.create_task(stopped.wait(), name="stop")
     try:
         await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if stop.done():  # engines are watched, and restarted, for as long as they have to answer
+            _end_at_once_on_another_signal(loop)
+            await gateway.drain()
         for task in (work, stop):
             task.cancel()
         await asyncio.wait({work, stop})

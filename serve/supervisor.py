@@ -168,8 +168,8 @@ class Supervisor:
             await asyncio.sleep(pause_before(failures))
             try:
                 await self._restart()
-            except ServeError as error:
-                _log.warning("torchserve_restart_failed", error=error.message)
+            except (ServeError, OSError) as error:  # a full disk, say, may have room again at the next try
+                _log.warning("torchserve_restart_failed", error=str(error))
             failures += 1
 
     async def _wait_for_end(self, failures: int) -> int:

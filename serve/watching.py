@@ -75,6 +75,8 @@ class RemoteWatcher:
                 self._compare(card, held.contents_sha256, "it had")
         except EngineError as error:
             self._failed(asked, error)
+        except Exception:  # one engine's oddity must not end the watch over all
+            log.exception("look failed", model=asked, engine=self._engine.name)
         else:
             await self._answered(asked, card)
 

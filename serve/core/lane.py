@@ -10,6 +10,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 import numpy as np
 
@@ -34,7 +35,6 @@ class Ticket:
         taken: Images released so far.
         queue_s: Seconds from arrival to the latest release.
         pieces: The rows that have come back, by the index of their first image.
-        turn: The lane's virtual time at which its turn comes, in images.
     """
 
     query: Query
@@ -42,7 +42,6 @@ class Ticket:
     deadline: float
     end: Callable[[Exception | None], None]
     principal: str = "anonymous"
-    turn: float = 0.0
     taken: int = 0
     queue_s: float = 0.0
     timings: Timings = NOTHING_SPENT
@@ -111,10 +110,10 @@ class Share:
 class Lane:
     """Requests that may share a batch, in the order in which they leave.
 
-    Those of the lowest priority number go first. Among them every principal gets an equal share of the
-    images, however many requests it sends: start-time fair queueing (Goyal, Vin and Cheng, 1996, eq. 4 and
-    5), where a request's turn is the later of the lane's virtual time and the end of the same principal's
-    last one. With one principal that is first come, first served.
+    Every principal gets an equal share of the images, however many requests it sends: next is who has been
+    served least, counted from when it came, as in start-time fair queueing (Goyal, Vin and Cheng, 1996, eq. 4
+    and 5, with the images that are really served for lengths). Among one's own requests the lowest priority
+    number goes first, then first come, first served; with one principal that is all there is to it.
     """
 
     def __init__(self, limits: Limits, on_change: Callable[[int], None]) -> None:
@@ -126,29 +125,33 @@ class Lane:
         """
         self.images = 0
         self._limits = limits
-        self._tickets: deque[Ticket] = deque()
         self._on_change = on_change
-        self._virtual_time = 0.0
-        # By principal: where its last request's turn ends, and its images that wait.
-        self._ends: dict[str, float] = {}
+        # By principal, those only who have something waiting, and for each its images.
+        self._queues: dict[str, deque[Ticket]] = {}
         self._shares: Counter[str] = Counter()
+        # In images: how far each has been served, and where who comes anew begins.
+        self._served: dict[str, float] = {}
+        self._virtual_time = 0.0
 
     def state(self) -> Queue:
         """What the policy needs to know."""
         # Looking through all deadlines is spared where no window makes use of them.
-        deadlines = (ticket.deadline for ticket in self._tickets) if self._limits.max_queue_delay_s else ()
+        tickets = (ticket for queue in self._queues.values() for ticket in queue)
+        deadlines = (ticket.deadline for ticket in tickets) if self._limits.max_queue_delay_s else ()
         return Queue(
             images=self.images,
-            oldest=self._tickets[0].arrived if self._tickets else math.inf,
+            oldest=self._next().arrived if self._queues else math.inf,
             deadline=min(deadlines, default=math.inf),
         )
 
     def ahead(self, ticket: Ticket) -> int:
-        """Images that would leave before a request that is not yet in."""
-        rank = (ticket.query.priority, self._turn(ticket))
-        if not self._tickets or _rank(self._tickets[-1]) <= rank:
-            return self.images
-        return sum(other.waiting for other in self._tickets if _rank(other) <= rank)
+        """Images that are going to leave before the last one of a request that is not yet in."""
+        before = self._shares[ticket.principal] - self._behind(ticket)
+        end = self._begin(ticket.principal) + before + ticket.waiting
+        for principal, images in self._shares.items():
+            if principal != ticket.principal:
+                before += min(images, max(0, math.ceil(end - self._served[principal])))
+        return before
 
     def add(self, ticket: Ticket) -> None:
         """Let a request wait for its turn.
@@ -161,30 +164,31 @@ class Lane:
         """
         if self.images and not self._make_room(ticket):
             raise self._full(ticket)
-        ticket.turn = self._turn(ticket)
-        self._ends[ticket.principal] = ticket.turn + ticket.waiting
-        behind = len(self._tickets)
-        while behind and _rank(self._tickets[behind - 1]) > _rank(ticket):
+        self._served[ticket.principal] = self._begin(ticket.principal)
+        queue = self._queues.setdefault(ticket.principal, deque())
+        behind = len(queue)
+        while behind and queue[behind - 1].query.priority > ticket.query.priority:
             behind -= 1
-        self._tickets.insert(behind, ticket)
+        queue.insert(behind, ticket)
         self._count(ticket, ticket.waiting)
 
     def remove(self, ticket: Ticket) -> None:
         """Forget what still waits of a request, if anything does."""
-        if ticket.waiting and ticket in self._tickets:
-            self._tickets.remove(ticket)
+        queue = self._queues.get(ticket.principal, ())
+        if ticket.waiting and ticket in queue:
+            self._take_out(ticket)
             self._count(ticket, -ticket.waiting)
 
     def clear(self) -> list[Ticket]:
         """Forget all that waits; returns whose it was."""
-        tickets = list(self._tickets)
+        tickets = [ticket for queue in self._queues.values() for ticket in queue]
         for ticket in tickets:
             self.remove(ticket)
         return tickets
 
     def drop_hopeless(self, until: float) -> None:
         """End those next in line whose deadline comes before `until`, when an answer can be there at best."""
-        while self._tickets and (ticket := self._tickets[0]).deadline < until and not ticket.taken:
+        while self._queues and (ticket := self._next()).deadline < until and not ticket.taken:
             self.remove(ticket)
             message = f"model {ticket.query.ref.name!r}: no answer could have come before the deadline"
             ticket.end(DeadlineError(message))
@@ -194,8 +198,8 @@ class Lane:
         shares: list[Share] = []
         parts: list[Items] = []
         at = size = 0
-        while at < images and self._tickets:
-            ticket = self._tickets[0]
+        while at < images and self._queues:
+            ticket = self._next()
             size += ticket.query.items.size_bytes
             if parts and size > self._limits.max_batch_bytes:
                 break
@@ -203,30 +207,40 @@ class Lane:
             shares.append(Share(ticket=ticket, start=start, at=at, count=items.count))
             parts.append(items)
             at += items.count
-            self._virtual_time = max(self._virtual_time, ticket.turn)
+            self._virtual_time = self._served[ticket.principal]
+            self._served[ticket.principal] += items.count
             if not ticket.waiting:
-                self._tickets.popleft()
+                self._take_out(ticket)
             self._count(ticket, -items.count)
         return shares, parts
 
-    def _turn(self, ticket: Ticket) -> float:
-        return max(self._virtual_time, self._ends.get(ticket.principal, 0.0))
+    def _behind(self, ticket: Ticket) -> int:
+        """Images of the same principal that a request overtakes: those of lower priority, at the end."""
+        own = reversed(self._queues.get(ticket.principal, ()))
+        overtaken = takewhile(lambda other: other.query.priority > ticket.query.priority, own)
+        return sum(other.waiting for other in overtaken)
+
+    def _next(self) -> Ticket:
+        if len(self._queues) == 1:
+            return next(iter(self._queues.values()))[0]
+        heads = (queue[0] for queue in self._queues.values())
+        return min(heads, key=lambda ticket: (self._served[ticket.principal], ticket.arrived))
+
+    def _begin(self, principal: str) -> float:
+        """How far a principal counts as served: who comes anew is owed nothing for the time before."""
+        return max(self._virtual_time, self._served.get(principal, 0.0))
 
     def _make_room(self, ticket: Ticket) -> bool:
         """Refuse the latest requests of those who have more waiting, if that is enough."""
         missing = self.images + ticket.waiting - self._limits.max_queue_images
-        if missing <= 0:
-            return True
         fair = self._shares[ticket.principal] + ticket.waiting
-        victims: list[Ticket] = []
-        left = self._shares.copy()
-        for other in reversed(self._tickets):
-            if missing <= 0 or other.query.priority < ticket.query.priority:
-                break
-            if not other.taken and left[other.principal] - other.waiting >= fair:
-                victims.append(other)
-                left[other.principal] -= other.waiting
-                missing -= other.waiting
+        left, victims = self._shares.copy(), list[Ticket]()
+        for principal in sorted(left, key=left.__getitem__, reverse=True):
+            for other in reversed(self._queues.get(principal, ())):
+                if missing > 0 and not other.taken and left[principal] - other.waiting >= fair:
+                    victims.append(other)
+                    left[principal] -= other.waiting
+                    missing -= other.waiting
         if missing > 0:
             return False
         for victim in victims:
@@ -241,15 +255,17 @@ class Lane:
             retry_after_s=1.0,
         )
 
+    def _take_out(self, ticket: Ticket) -> None:
+        queue = self._queues[ticket.principal]
+        queue.remove(ticket)
+        if not queue:
+            del self._queues[ticket.principal]
+
     def _count(self, ticket: Ticket, images: int) -> None:
         self.images += images
         self._shares[ticket.principal] += images
-        if not self.images:  # nobody is owed anything any more
-            self._virtual_time = 0.0
-            self._ends.clear()
+        if not self._queues:  # nobody is owed anything any more
             self._shares.clear()
+            self._served.clear()
+            self._virtual_time = 0.0
         self._on_change(images)
-
-
-def _rank(ticket: Ticket) -> tuple[int, float]:
-    return ticket.query.priority, ticket.turn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -36,17 +37,32 @@ class Estimate:
 
 
 class Pace:
-    """Durations of the batches of one version on one engine, by size."""
+    """Durations of batches by size: powers of two."""
 
-    def __init__(self) -> None:
-        """Start knowing nothing."""
+    def __init__(self, memory: int | None = None) -> None:
+        """Start knowing nothing.
+
+        Args:
+            memory: A size is forgotten when so many batches of other sizes have come since; None: never.
+        """
+        self._memory = memory
         self._sizes: dict[int, Estimate] = {}
+        self._batches = 0
+        self._latest: dict[int, int] = {}
 
     def add(self, images: int, seconds: float) -> None:
         """Note a batch that was answered."""
         size = _size(images)
         known = self._sizes.get(size)
         self._sizes[size] = known.plus(seconds) if known else Estimate(seconds, seconds / 2)
+        self._batches += 1
+        self._latest[size] = self._batches
+        if self._memory is not None:
+            self._sizes = {
+                known: estimate
+                for known, estimate in self._sizes.items()
+                if self._batches - self._latest[known] < self._memory
+            }
 
     def forget(self) -> None:
         """Measure anew: the engine may not be what it was."""
@@ -57,6 +73,22 @@ class Pace:
         size = _size(images)
         fitting = [known for known in self._sizes if known >= size]
         return self._sizes[min(fitting)] if fitting else None
+
+    def mean(self, images: int) -> float:
+        """What a batch of that many images takes, in seconds; 0 for none, and while nothing is known.
+
+        A size that is not known takes no more than a larger one, and no more than several smaller ones.
+        """
+        size = _size(images)
+        if not images or not self._sizes:
+            return 0.0
+        if size in self._sizes:
+            return self._sizes[size].mean
+        return min(known.mean * max(1.0, size / of) for of, known in self._sizes.items())
+
+    def fastest(self) -> float | None:
+        """The least mean of all sizes, in seconds; None while nothing is known."""
+        return min((known.mean for known in self._sizes.values()), default=None)
 
     def longest(self, images: int) -> float | None:
         """What a batch of that size hardly ever exceeds, in seconds: twice the images, at most twice that."""
@@ -100,36 +132,42 @@ def is_slower(seconds: float, reference: float, ratio: float) -> bool:
 # Whoever is let in must be answered in time although batches do not all take the same: a shorter queue costs
 # no throughput as long as it is never empty, a request that comes too late has been run in vain.
 _MARGIN = 1.25
+# So that a figure from a better or a worse minute does not stand only because no such batches come any more.
+_MEMORY = 8
 
 
 class Throughput:
-    """How fast a queue drains: seconds between answered images while there is always something waiting."""
+    """How fast a queue drains: seconds between the ends of batches while something waits."""
 
-    def __init__(self) -> None:
-        """Start knowing nothing."""
+    def __init__(self, max_batch: int) -> None:
+        """Start knowing nothing; batches have at most `max_batch` images."""
+        self._max_batch = max_batch
+        self._between = Pace(_MEMORY)
         self._last: float | None = None
-        self._per_image: float | None = None
-        self._in_hand = 0
+        self._in_hand: Counter[int] = Counter()
 
     def released(self, images: int) -> None:
         """Note a batch that is handed to an engine."""
-        self._in_hand += images
+        self._in_hand[images] += 1
 
     def ended(self, images: int, now: float, *, backlog: bool) -> None:
         """Note that such a batch is through; `backlog` tells whether others wait for their turn."""
-        self._in_hand -= images
-        if self._last is not None and now > self._last:
-            sample = (now - self._last) / images
-            old = self._per_image
-            self._per_image = sample if old is None else old + (sample - old) / 8
+        self._in_hand[images] -= 1
+        if self._last is not None:
+            self._between.add(images, now - self._last)
         self._last = now if backlog else None
 
-    def wait_s(self, images: int) -> float:
-        """How long it takes, at the most, until that many images that wait have been answered.
+    def wait_s(self, images: int, now: float) -> float:
+        """How long it takes until that many images that wait have been answered; 0 while nothing is known.
 
-        Those that the engines have in hand come first. 0 while nothing is known.
+        What the engines have in hand comes first, less the time that they have had for it.
         """
-        return _MARGIN * (self._in_hand + images) * (self._per_image or 0.0)
+        in_hand = sum(self._between.mean(size) * count for size, count in self._in_hand.items())
+        if self._last is not None:
+            in_hand = max(0.0, in_hand - (now - self._last))
+        before, last = divmod(max(0, images - 1), self._max_batch)
+        batches = _MARGIN * before * self._between.mean(self._max_batch)
+        return in_hand + batches + self._between.mean(last + 1 if images else 0)
 
 
 def _size(images: int) -> int:

@@ -5,38 +5,41 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 
-from serve.core.messages import Items
+from serve.core.messages import Items, ModelRef
 
 _MOST = 1024
 
 
 class PoisonBook:
-    """Digests of such images and until when they are refused; bounded, the oldest go first."""
+    """Digests of such images by version, and until when they are refused; bounded, the oldest go first."""
 
     def __init__(self, refuse_s: float) -> None:
         """Start empty; an image is refused for `refuse_s` seconds."""
         self._refuse_s = refuse_s
         self._until: OrderedDict[bytes, float] = OrderedDict()
 
-    def add(self, image: Items, now: float) -> None:
-        """Note a single image."""
-        digest = _digest(image)
+    def add(self, ref: ModelRef, image: Items, now: float) -> None:
+        """Note a single image that ended workers of a version."""
+        digest = _digest(ref, image)
         self._until[digest] = now + self._refuse_s
         self._until.move_to_end(digest)
         if len(self._until) > _MOST:
             self._until.popitem(last=False)
 
-    def holds(self, image: Items, now: float) -> bool:
-        """Whether a single image is refused; costs nothing while there is none."""
-        return bool(self._until) and self._until.get(_digest(image), now) > now
+    def holds(self, ref: ModelRef, image: Items, now: float) -> bool:
+        """Whether a single image is refused."""
+        return self.any(now) and self._until.get(_digest(ref, image), now) > now
 
-    def __bool__(self) -> bool:
-        """Whether any image is noted."""
+    def any(self, now: float) -> bool:
+        """Whether any image is refused; those whose time is over are forgotten."""
+        # The order of entry is the order of the ends, since all are refused for the same time.
+        while self._until and next(iter(self._until.values())) <= now:
+            self._until.popitem(last=False)
         return bool(self._until)
 
 
-def _digest(image: Items) -> bytes:
-    digest = hashlib.sha256(f"{image.kind.value} {image.shape} ".encode())
+def _digest(ref: ModelRef, image: Items) -> bytes:
+    digest = hashlib.sha256(f"{ref} {image.kind.value} {image.shape} ".encode())
     for blob in image.blobs:
         digest.update(blob)
     return digest.digest()

@@ -32,6 +32,10 @@ _OPENS_AT_ONCE = frozenset({"unreachable", "lost", "timeout", "missing", "slow"}
 _LAST_RESORT = frozenset({"lost", "overloaded", "slow"})
 
 
+_FIRST_SHARE = 0.2
+_LONGEST_REST_S = 1.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     """When an engine is ejected, and for how long.
@@ -82,6 +86,16 @@ class Standing:
     def returning(self, now: float, rules: Rules) -> bool:
         """Whether it has come back only lately."""
         return self.closed and now - self.back_since < rules.return_s
+
+    def rest_s(self, seconds: float, now: float, rules: Rules) -> float:
+        """How long it should rest after a batch that took `seconds`, while it is returning.
+
+        So it works for a part of the time that grows from a fifth to all of it.
+        """
+        if not self.returning(now, rules):
+            return 0.0
+        share = max(_FIRST_SHARE, (now - self.back_since) / rules.return_s)
+        return min(_LONGEST_REST_S, seconds * (1 / share - 1))
 
     def succeeded(self) -> Standing:
         """After an answer. It does not close the breaker: only a probe does."""

@@ -48,12 +48,13 @@ class Isolation:
         self._clock = clock
         self._poison = PoisonBook(refuse_s)
 
-    def harmless(self, batch: Batch) -> list[int] | None:
+    def harmless(self, ref: ModelRef, batch: Batch) -> list[int] | None:
         """The images that may be run, by index; None, and quickly, when all may."""
-        if not self._poison:
+        now = self._clock()
+        if not self._poison.any(now):
             return None
-        now, images = self._clock(), images_of(batch)
-        good = [index for index, image in enumerate(images) if not self._poison.holds(image, now)]
+        images = images_of(batch)
+        good = [index for index, image in enumerate(images) if not self._poison.holds(ref, image, now)]
         return None if len(good) == len(images) else good
 
     async def one_by_one(
@@ -80,7 +81,7 @@ class Isolation:
         for index, image in enumerate(images):
             await self._try(found, index, ref, batch_of([image], batch), deadline)
         if found.deadly and (found.rows or await self._roster.lives(ref)):
-            self._refuse(found, images)
+            self._refuse(found, ref, images)
         if found.rows:
             return merge(found.rows, found.failures)
         if all(code == _INVALID_ARGUMENT for code, _ in found.failures.values()):
@@ -106,9 +107,9 @@ class Isolation:
         self._roster.enter(holder)
         return await self._run(holder, image, deadline)
 
-    def _refuse(self, found: _Round, images: Sequence[Items]) -> None:
+    def _refuse(self, found: _Round, ref: ModelRef, images: Sequence[Items]) -> None:
         for index in found.deadly:
-            self._poison.add(images[index], self._clock())
+            self._poison.add(ref, images[index], self._clock())
             found.failures[index] = _INVALID_ARGUMENT, POISONED
 
 

@@ -145,9 +145,9 @@ class EnginePool:
         """Room for a version, over all the engines that get its batches."""
         return self._roster.slots(ref)
 
-    def expected_s(self, ref: ModelRef, images: int) -> float:
-        """Seconds that a batch of that size takes on the fastest engine; 0 while that is unknown."""
-        known = [found.mean for one in self._roster.usable(ref) if (found := one.pace.get(images))]
+    def fastest_s(self, ref: ModelRef) -> float:
+        """Seconds that a batch takes at best; 0 while that is unknown."""
+        known = [fastest for one in self._roster.usable(ref) if (fastest := one.pace.fastest()) is not None]
         return min(known, default=0.0)
 
     def take(self, ref: ModelRef) -> Seat:
@@ -184,7 +184,7 @@ class EnginePool:
             if self._clock() >= deadline:
                 self._roster.leave(seat.holder)
                 raise DeadlineError("the deadline passed before the batch could be run")
-            good = self._isolation.harmless(batch)
+            good = self._isolation.harmless(seat.ref, batch)
             if good is None:
                 return await self._predict(seat, batch, deadline)
             if not good:

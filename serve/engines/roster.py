@@ -23,8 +23,6 @@ from serve.metrics import EJECTION_REASONS, Metrics
 log = structlog.get_logger(__name__)
 
 PROBE_TIMEOUT_S = 5.0
-# How often a returning engine is drawn, compared with one that has been there for long.
-_RETURNING_WEIGHT = 0.25
 
 
 @dataclass(eq=False, slots=True)
@@ -35,6 +33,7 @@ class Holder:
         contents_sha256: Of the archive that it held when it came; "" when nobody looked.
         running: Batches of this version that it has in hand.
         answered_at: Clock value, in seconds, of its latest answer.
+        rests_until: Clock value, in seconds, until which it gets no other batch where others can take it.
         problem: Public text of the failure that ejected it.
     """
 
@@ -45,6 +44,7 @@ class Holder:
     pace: Pace = field(default_factory=Pace)
     running: int = 0
     answered_at: float = -math.inf
+    rests_until: float = -math.inf
     problem: str = ""
     recovery: asyncio.Task[None] | None = None
 
@@ -128,7 +128,7 @@ class Roster:
 
     def slots(self, ref: ModelRef) -> Slots:
         """Room for a version."""
-        workers, loads = self._options.workers, [holder.running for holder in self.usable(ref)]
+        workers, loads = self._options.workers, [holder.running for holder in self._rested(ref)]
         return Slots(
             idle=sum(max(0, workers - load) for load in loads),
             busy=sum(min(workers, load) for load in loads),
@@ -141,12 +141,15 @@ class Roster:
         Two random choices are almost as good as looking at all, and many gateways that do so do not all
         run to the same engine: Mitzenmacher, The Power of Two Choices, 2001.
         """
-        holders = [holder for holder in self.usable(ref) if holder not in besides]
+        holders = [holder for holder in self._rested(ref) if holder not in besides] or [
+            holder for holder in self.usable(ref) if holder not in besides
+        ]
         if not holders:
             return None
         idle = [holder for holder in holders if holder.running < self._options.workers]
         least = min(holder.running for holder in holders)
-        drawn = self._draw(idle or [holder for holder in holders if holder.running == least])
+        candidates = idle or [holder for holder in holders if holder.running == least]
+        drawn = random.sample(candidates, min(2, len(candidates)))
         return min(drawn, key=lambda holder: self._in_hand[holder.engine.name])
 
     def enter(self, holder: Holder) -> None:
@@ -168,6 +171,7 @@ class Roster:
         if not holder.standing.closed:
             return
         holder.pace.add(images, seconds)
+        self._let_rest(holder, seconds)
         others = [
             other.pace for other in self.of(holder.ref) if other is not holder and other.standing.closed
         ]
@@ -202,17 +206,18 @@ class Roster:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _draw(self, holders: list[Holder]) -> list[Holder]:
-        if len(holders) == 1:
-            return holders
-        first = self._draw_one(holders)
-        rest = [holder for holder in holders if holder is not first]
-        return [first, self._draw_one(rest)]
+    def _rested(self, ref: ModelRef) -> tuple[Holder, ...]:
+        """Those of the usable who are not to rest; all of them if everybody is."""
+        usable, now = self.usable(ref), self._clock()
+        return tuple(holder for holder in usable if holder.rests_until <= now) or usable
 
-    def _draw_one(self, holders: list[Holder]) -> Holder:
-        now, rules = self._clock(), self._options.rules
-        weights = [_RETURNING_WEIGHT if one.standing.returning(now, rules) else 1.0 for one in holders]
-        return random.choices(holders, weights)[0]  # noqa: S311  guards nothing
+    def _let_rest(self, holder: Holder, seconds: float) -> None:
+        """Let a returning engine rest after a batch, and tell when it is over."""
+        now = self._clock()
+        rest = holder.standing.rest_s(seconds, now, self._options.rules)
+        if rest:
+            holder.rests_until = now + rest
+            asyncio.get_running_loop().call_later(rest, self.on_change, holder.ref)
 
     def _change(self, holder: Holder, standing: Standing, error: EngineError | None = None) -> None:
         """Give a holder another standing, show it, and let an ejected one come back in time."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 
 from serve.core.pace import Estimate, Pace, Throughput, is_slow, patience
@@ -56,27 +54,49 @@ def test_who_is_slow() -> None:
     assert not is_slow(pace(2.0), [fast], 4, 4.0), "once is chance"
 
 
-def test_a_queue_drains_as_fast_as_answers_come() -> None:
-    """Under load: images over seconds between answers, and a quarter more to be sure."""
-    throughput, now = Throughput(), 0.0
-    assert throughput.wait_s(100) == 0
-    rng = random.Random(7)  # noqa: S311
-    for _ in range(200):
-        now += rng.uniform(0.5, 1.5)
+def test_a_queue_drains_as_fast_as_batches_end() -> None:
+    """Under load: the seconds between the ends for each batch, and a quarter more for all but the last."""
+    throughput, now = Throughput(16), 0.0
+    assert throughput.wait_s(100, now) == 0
+    for _ in range(100):
+        now += 1.0
         throughput.released(16)
         throughput.ended(16, now, backlog=True)
-    assert throughput.wait_s(160) == pytest.approx(12.5, rel=0.2)
-    throughput.released(160)
-    assert throughput.wait_s(0) == pytest.approx(12.5, rel=0.2), "what the engines have in hand comes first"
+    assert throughput.wait_s(16, now) == pytest.approx(1.0)
+    assert throughput.wait_s(160, now) == pytest.approx(1.25 * 9 + 1.0)
+    throughput.released(16)
+    throughput.released(16)
+    assert throughput.wait_s(16, now) == pytest.approx(3.0), "what the engines have in hand comes first"
+    assert throughput.wait_s(16, now + 0.5) == pytest.approx(2.5), "less the time that they have had for it"
 
 
 def test_a_pause_says_nothing_about_the_engines() -> None:
     """Seconds in which nothing waited are not counted."""
-    throughput = Throughput()
+    throughput = Throughput(16)
     for now in (1.0, 2.0, 3.0):
         throughput.released(1)
         throughput.ended(1, now, backlog=now < 3.0)
-    before = throughput.wait_s(1)
+    before = throughput.wait_s(1, 3.0)
     throughput.released(1)
     throughput.ended(1, 1000.0, backlog=True)
-    assert throughput.wait_s(1) == before
+    assert throughput.wait_s(1, 1000.0) == before == 1.0
+
+
+def test_sizes_speak_for_each_other() -> None:
+    """An unknown size takes no more than a larger one, and no more than several smaller ones."""
+    known = pace(2.0, images=4)
+    known.add(16, 6.0)
+    assert [known.mean(images) for images in (0, 1, 4, 8, 16, 64)] == [0.0, 2.0, 2.0, 4.0, 6.0, 24.0]
+    assert Pace().mean(4) == 0.0
+    assert known.fastest() == 2.0
+
+
+def test_old_figures_are_forgotten() -> None:
+    """A size of which none came for a while is judged by the others, whether it looked slow or quick."""
+    known = Pace(memory=8)
+    known.add(16, 100.0)
+    for _ in range(7):
+        known.add(4, 1.0)
+    assert known.mean(16) == 100.0
+    known.add(4, 1.0)
+    assert known.mean(16) == 4.0

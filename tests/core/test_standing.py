@@ -74,6 +74,15 @@ def test_a_worker_that_is_slow_to_come_back_is_still_on_its_way() -> None:
     assert not gone.last_resort
 
 
+def test_a_returning_engine_works_part_of_the_time() -> None:
+    """A fifth at first, more and more later, all of it in the end; a slow batch costs no long rest."""
+    back = Standing().failed("lost", 0.0, RULES).probing().probed("", 100.0, RULES)
+    assert [back.rest_s(0.1, now, RULES) for now in (100.0, 102.0, 105.0)] == pytest.approx([0.4, 0.4, 0.1])
+    assert back.rest_s(0.1, 110.0, RULES) == 0.0
+    assert back.rest_s(60.0, 100.0, RULES) == 1.0
+    assert Standing().rest_s(0.1, 0.0, RULES) == 0.0
+
+
 @given(st.lists(st.sampled_from(["ok", "lost", "garbled", "probe", "bad probe"])))
 def test_only_a_probe_closes_it(steps: list[str]) -> None:
     """Late answers and late failures of an ejected engine's batches change nothing."""

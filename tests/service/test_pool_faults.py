@@ -114,6 +114,29 @@ async def test_an_engine_that_comes_back_with_other_contents_stays_out() -> None
 
 
 @in_virtual_time
+async def test_an_engine_comes_back_gradually() -> None:
+    """Under full load it gets a fifth of a share at first, and all of it after `return_s`."""
+    house = House(engines=2, pace=QUICK)
+    back, _ = house.held
+    house.pool.fail(REF, back, GONE)
+    counts: list[int] = []
+
+    async def flood() -> None:
+        while len(counts) < 14:
+            await house.ask((b"a",))
+
+    callers = [asyncio.create_task(flood()) for _ in range(64)]
+    for _ in range(14):
+        before = len(asked(back))
+        await asyncio.sleep(1.0)
+        counts.append(len(asked(back)) - before)
+    await asyncio.gather(*callers)
+    assert counts[1] <= 4
+    assert counts[1] < counts[6] < counts[12]
+    assert counts[13] >= 9
+
+
+@in_virtual_time
 async def test_callers_are_never_the_probe() -> None:
     """However often the probe fails, no batch goes to an ejected engine while another one is well."""
     house = House(engines=2, pace=QUICK)
