@@ -1,13 +1,15 @@
-"""The audit: a line for every administrative act, and for every attempt that was denied.
+"""The audit: a line for every administrative act, and for every attempt that was refused before it began.
 
 Each goes to the log and to an append-only file of JSON lines::
 
     {"time": "2026-01-31T12:00:00.000Z", "act": "unload", "target": "digits_se", "principal": "ci",
      "protocol": "grpc", "outcome": "ok", "duration_s": 0.021}
 
-What is empty is left out. `outcome` is ok, or what went wrong (a `serve.core.errors.Code`, "cancelled" or
-"failed") with the public message under `error`. Nothing of an act waits for the file: lines are handed to a
-thread, and one that cannot be written is counted and told in the log, where the act itself stands as well.
+What is empty is left out, as is the target of a gRPC call that is denied or cannot be read: it stands in the
+message, which nobody parses for a caller without a token. `outcome` is ok, or what went wrong (a
+`serve.core.errors.Code`, "cancelled" or "failed") with the public message under `error`. Nothing of an act
+waits for the file: lines are handed to a thread, and one that cannot be written is counted and told in the
+log, where the act itself stands as well.
 """
 
 from __future__ import annotations
@@ -121,7 +123,7 @@ class AuditLog:
         self._take_down(act, more)
 
     def denied(self, act: Act, error: ServeError) -> None:
-        """Take down an attempt that was refused for want of a token or a role.
+        """Take down an attempt that was refused for want of a token or a role, or that could not be read.
 
         A flood of them gets a line a second; the next line says how many were left out.
         """

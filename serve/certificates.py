@@ -15,8 +15,12 @@ from typing import Any, cast
 
 import grpc
 
+from serve.key_kinds import kind_of_key
+
 # Turns of a handshake with ourselves; TLS 1.2 takes three, TLS 1.3 two.
 TURNS = 4
+# What gRPC can show to its callers: its TLS has no Ed25519 and no Ed448, and its callers take no P-521.
+KEYS = ("RSA", "ECDSA P-256", "ECDSA P-384")
 
 
 class CertificateError(ValueError):
@@ -119,11 +123,18 @@ def _context(chain: bytes, key: bytes) -> ssl.SSLContext:
         except ssl.SSLError as error:
             if error.reason == "KEY_VALUES_MISMATCH":
                 raise CertificateError("tls.key: is not the key of tls.certificate") from None
+            if _swapped(chain, key):
+                raise CertificateError("tls.certificate, tls.key: look swapped, each is the other") from None
             why = f" ({error.reason})" if error.reason else ""
             raise CertificateError(
                 f"tls.certificate, tls.key: must be a chain and its private key in PEM{why}"
             ) from None
     return context
+
+
+def _swapped(chain: bytes, key: bytes) -> bool:
+    certificate, private = b"-BEGIN CERTIFICATE-", b"PRIVATE KEY-"
+    return private in chain and certificate in key and not (certificate in chain or private in key)
 
 
 @contextlib.contextmanager
@@ -147,7 +158,7 @@ def _shake_hands(context: ssl.SSLContext, chain: bytes) -> str:
         When the certificate ends, as `ssl.cert_time_to_seconds` reads it.
 
     Raises:
-        CertificateError: It is out of date, or not for servers.
+        CertificateError: It is out of date, or not for servers, or its key is of a kind that gRPC cannot use.
     """
     caller = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     caller.check_hostname = False  # which names callers use is not known here
@@ -164,13 +175,16 @@ def _shake_hands(context: ssl.SSLContext, chain: bytes) -> str:
         raise CertificateError(f"tls.certificate: {error.verify_message}") from None
     except ssl.SSLError as error:
         raise CertificateError(f"tls.certificate: makes no connection ({error.reason})") from None
+    kind = kind_of_key(sides[0].getpeercert(binary_form=True) or b"")
+    if kind not in KEYS:
+        raise CertificateError(f"tls.certificate: its key is {kind}, gRPC takes {', '.join(KEYS)}")
     shown = sides[0].getpeercert() or {}
     return str(shown["notAfter"])
 
 
 def _ask_callers(context: ssl.SSLContext, client_ca: bytes) -> None:
     try:
-        context.load_verify_locations(cadata=client_ca.decode("ascii"))
+        context.load_verify_locations(cadata=client_ca.decode("ascii", "ignore"))
     except (ssl.SSLError, ValueError):
         raise CertificateError("tls.client_ca: must be certificates in PEM") from None
     context.verify_mode = ssl.CERT_REQUIRED

@@ -174,9 +174,15 @@ def models(
         print_table(console, columns, [tuple(entry.values()) for entry in found])
 
 
+def _not_empty(value: str) -> str:
+    if not value:
+        raise typer.BadParameter("must not be empty")
+    return value
+
+
 @app.command()
 def token(
-    name: Annotated[str, typer.Argument(help="Who will use it.")],
+    name: Annotated[str, typer.Argument(help="Who will use it.", callback=_not_empty)],
     role: Annotated[Literal["infer", "operate", "admin"], typer.Option(help="What it allows.")] = "infer",
 ) -> None:
     """Make a bearer token: the secret for the caller, and the line for the configuration.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,17 @@ def _host_and_port(text: str) -> str:
     return text
 
 
+def _usable_path(path: Path) -> Path:
+    # Else whatever touches it raises a ValueError that names no setting.
+    try:
+        usable = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        usable = False
+    if not usable:
+        raise ValueError("is no path of a file: it holds NUL or half of a character")
+    return path
+
+
 def _path_of_pem(path: Path) -> Path:
     # Else the private key itself would stand in messages about a file that cannot be read.
     if "\n" in str(path):
@@ -38,7 +50,8 @@ def _path_of_pem(path: Path) -> Path:
     return path
 
 
-PemFile = Annotated[Path, AfterValidator(_path_of_pem)]
+UsablePath = Annotated[Path, AfterValidator(_usable_path)]
+PemFile = Annotated[UsablePath, AfterValidator(_path_of_pem)]
 
 
 class Section(BaseModel):

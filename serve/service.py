@@ -184,7 +184,7 @@ class Service:
         return self._parts.repository.index(ready_only=ready_only)
 
     def denied(self, act: Act, error: ServeError) -> None:
-        """Take down an administrative act that the edge refused for want of a token or a role."""
+        """Take down an administrative act that the edge refused: no token, no role, unreadable."""
         self._parts.audit.denied(act, error)
 
     async def load_model(self, name: str, parameters: Mapping[str, Parameter | bytes], call: Call) -> None:

@@ -26,6 +26,7 @@ from serve.sections import (
     TlsConfig,
     TokenConfig,
     TorchServeConfig,
+    UsablePath,
     check_tokens,
 )
 
@@ -44,11 +45,11 @@ class Config(Section):
     tokens: tuple[TokenConfig, ...] = Field(
         default=(), description="Who may call; empty: everybody, on loopback only."
     )
-    tokens_file: Path | None = Field(
+    tokens_file: UsablePath | None = Field(
         default=None,
         description="YAML file with more tokens, at least one, as under `tokens`; read anew when it changes.",
     )
-    model_store: Path = Field(
+    model_store: UsablePath = Field(
         default=Path("model_store/archives"), description="Folder of the archives and SHA256SUMS."
     )
     models: tuple[ModelName, ...] = Field(
@@ -67,7 +68,7 @@ class Config(Section):
     engines: tuple[EngineConfig, ...] = Field(
         default=(), description="Remote engines; empty: supervise a local TorchServe."
     )
-    run_dir: Path = Field(default=Path("run"), description="Folder for logs and run-time files.")
+    run_dir: UsablePath = Field(default=Path("run"), description="Folder for logs and run-time files.")
     drain_timeout_s: Seconds = Field(
         default=8.0, description="Longest time from SIGTERM to the end of the process."
     )
@@ -90,7 +91,7 @@ class Config(Section):
         default=5.0,
         description="How often tokens_file and the TLS files are looked at; SIGHUP looks at once.",
     )
-    audit_file: Path | None = Field(
+    audit_file: UsablePath | None = Field(
         default=None, description="Gets a line for every administrative act; empty: audit.jsonl in run_dir."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(

@@ -9,8 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 
 DAY = timedelta(days=1)
 LOCAL = (x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
@@ -34,10 +36,12 @@ class Authority:
         unsigned = _unsigned(self._name, self._name, self._key).add_extension(constraints, critical=True)
         self.pem = _pem(unsigned.sign(self._key, hashes.SHA256()))
 
-    def server(self, *, days: tuple[float, float] = (-1, 30), client_only: bool = False) -> Pair:
+    def server(
+        self, *, days: tuple[float, float] = (-1, 30), client_only: bool = False, key: Key | None = None
+    ) -> Pair:
         """For 127.0.0.1, valid from and until so many days from now."""
         usage = ExtendedKeyUsageOID.CLIENT_AUTH if client_only else ExtendedKeyUsageOID.SERVER_AUTH
-        return self._sign("gateway", LOCAL, usage, days)
+        return self._sign("gateway", LOCAL, usage, days, key)
 
     def caller(self, name: str = "", others: Sequence[x509.GeneralName] = ()) -> Pair:
         """With a common name, or with other names, or with none."""
@@ -49,8 +53,9 @@ class Authority:
         others: Sequence[x509.GeneralName],
         usage: x509.ObjectIdentifier,
         days: tuple[float, float],
+        key: Key | None = None,
     ) -> Pair:
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = key or ec.generate_private_key(ec.SECP256R1())
         unsigned = _unsigned(_named(name), self._name, key, days)
         unsigned = unsigned.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         if others:
@@ -59,7 +64,7 @@ class Authority:
         return Pair(certificate=_pem(unsigned.sign(self._key, hashes.SHA256())), key=key_pem(key))
 
 
-def key_pem(key: ec.EllipticCurvePrivateKey, password: bytes | None = None) -> bytes:
+def key_pem(key: Key, password: bytes | None = None) -> bytes:
     """A key as openssl writes it."""
     encryption = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
@@ -85,7 +90,7 @@ def _named(name: str) -> x509.Name:
 def _unsigned(
     subject: x509.Name,
     issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
+    key: Key,
     days: tuple[float, float] = (-1, 30),
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
+import grpc
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from serve.certificates import CertificateError, Certificates
-from tests.pki import Authority, Pair, encrypted, serial
+from serve.key_kinds import kind_of_key
+from tests.pki import Authority, Key, Pair, encrypted, serial
 
 CA, OTHER_CA = Authority(), Authority("another authority")
 SERVER = CA.server()
@@ -79,7 +84,7 @@ BAD = {
     "no chain": ((b"", SERVER.key), "must be a chain and its private key"),
     "each in the place of the other": (
         (SERVER.key, SERVER.certificate),
-        "must be a chain and its private key",
+        "tls.certificate, tls.key: look swapped",
     ),
     "the key in the chain's file only": ((SERVER.certificate + SERVER.key, b""), "must be a chain and its"),
     "another key beside the right one": ((SERVER.certificate + SERVER.key, ALIEN.key), "is not the key of"),
@@ -89,6 +94,12 @@ BAD = {
     "out of date": (contents(CA.server(days=(-9, -1))), "tls.certificate: certificate has expired"),
     "too early": (contents(CA.server(days=(1, 9))), "tls.certificate: certificate is not yet valid"),
     "for callers": (contents(CA.server(client_only=True)), "tls.certificate: unsuitable certificate purpose"),
+    "Ed25519": (
+        contents(CA.server(key=ed25519.Ed25519PrivateKey.generate())),
+        "its key is Ed25519, gRPC takes RSA, ECDSA P-256, ECDSA P-384",
+    ),
+    "Ed448": (contents(CA.server(key=ed448.Ed448PrivateKey.generate())), "its key is Ed448"),
+    "P-521": (contents(CA.server(key=ec.generate_private_key(ec.SECP521R1()))), "its key is ECDSA P-521"),
     "no authority": (contents(SERVER, b"nobody"), "tls.client_ca: must be certificates"),
     "an empty authority": (contents(SERVER, b""), "tls.client_ca: must be certificates"),
     "a binary authority": (contents(SERVER, b"\xff"), "tls.client_ca: must be certificates"),
@@ -107,6 +118,41 @@ def test_what_nobody_could_use_is_refused(name: str, tmp_path: Path) -> None:
     assert shown(connect(made, known)) == serial(SERVER.certificate)
     with pytest.raises(ssl.SSLError):
         connect(made, caller(tmp_path))
+
+
+KEYS: dict[str, Callable[[], Key]] = {
+    "RSA": lambda: rsa.generate_private_key(65537, 2048),
+    "P-256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "P-384": lambda: ec.generate_private_key(ec.SECP384R1()),
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+async def test_what_is_proven_serves_grpc_too(kind: str) -> None:
+    """Of each kind of key that is taken, a gRPC caller makes a connection."""
+    made = certificates(CA.server(key=KEYS[kind]()))
+    server = grpc.aio.server()
+    port = server.add_secure_port("127.0.0.1:0", made.grpc_credentials())
+    await server.start()
+    try:
+        credentials = grpc.ssl_channel_credentials(CA.pem)
+        async with grpc.aio.secure_channel(f"localhost:{port}", credentials) as channel:
+            await asyncio.wait_for(channel.channel_ready(), 20)
+    finally:
+        await server.stop(0)
+
+
+def test_the_kind_of_a_key_may_be_unknown() -> None:
+    """Nothing is guessed about kinds that are not in the table."""
+    pair = CA.server(key=ec.generate_private_key(ec.SECP256K1()))
+    assert kind_of_key(ssl.PEM_cert_to_DER_cert(pair.certificate.decode())) == "unknown"
+
+
+def test_a_comment_in_any_letters_is_no_fault(tmp_path: Path) -> None:
+    """Chains and authorities may say whose they are, in any language."""
+    comment = "# Zertifizierungsstelle für Prüfungen\n".encode()
+    pair = Pair(certificate=comment + SERVER.certificate, key=SERVER.key)
+    connect(certificates(pair, comment + CA.pem), caller(tmp_path, CA.caller("ci")))
 
 
 def test_callers_show_a_certificate_of_the_authority(tmp_path: Path) -> None:

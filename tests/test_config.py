@@ -344,3 +344,13 @@ def test_a_model_is_named_without_its_version(name: str) -> None:
     """What cannot be a model's name is an error, rather than a model that is never ready."""
     with pytest.raises(ConfigError, match=r"models\.0"):
         read_config(None, {"ATTNSERVE_MODELS": json.dumps([name])})
+
+
+@pytest.mark.parametrize("character", ["\\0", "\\ud800"])
+@pytest.mark.parametrize("key", ["run_dir", "model_store", "audit_file", "tokens_file", "tls.key"])
+def test_a_path_that_no_file_can_have(tmp_path: Path, key: str, character: str) -> None:
+    """YAML can write what no file system takes; the message names the key."""
+    section, _, name = key.rpartition(".")
+    value = f'{name}: "run{character}"'
+    text = f"{section}: {{{value}, certificate: x}}" if section else value
+    assert f"{key}: is no path of a file" in refusal(tmp_path, text)

@@ -112,6 +112,9 @@ SPOILED: dict[str, tuple[Spoil, str, str, str]] = {
     "configuration written": (
         lambda world: other_user_may_write(world.write("gateway.yaml", world.settings)),
         "files", "error", "the configuration"),
+    "digests read": (
+        lambda world: world.write("gateway.yaml", world.settings, 0o644),
+        "files", "warning", "gateway.yaml, lists tokens and can be read by every user"),
     "expired": (lambda world: world.certify(days=-1), "certificates", "error", "certificate has expired"),
     "expires soon": (lambda world: world.certify(days=10), "certificates", "warning", "expires in 10 days"),
     "another key": (
@@ -183,8 +186,8 @@ SPOILED: dict[str, tuple[Spoil, str, str, str]] = {
     "hidden GPU": (
         lambda world: need_gpu(world, "nvidia0", hidden=True), "gpu", "error", "CUDA_VISIBLE_DEVICES hides"),
     "few files": (
-        lambda world: world.limit(resource.RLIMIT_NOFILE, 1024),
-        "open files", "warning", "1024 files may be open"),
+        lambda world: world.limit(resource.RLIMIT_NOFILE, 2500),
+        "open files", "warning", "2500 files may be open, max_connections = 1024 at each door needs 2560"),
     "root": (
         lambda world: world.monkeypatch.setattr(os, "geteuid", lambda: 0), "user", "warning", "runs as root"),
     "core dumps": (
@@ -204,9 +207,6 @@ SPOILED: dict[str, tuple[Spoil, str, str, str]] = {
     "many images": (
         lambda world: world.settings.update(max_request_images=2000),
         "sizes", "warning", "above batching.max_queue_images, 1024"),
-    "large requests": (
-        lambda world: world.settings.update(max_inflight_bytes=2**20),
-        "sizes", "warning", "above max_inflight_bytes"),
 }  # fmt: skip
 
 

@@ -84,12 +84,14 @@ def files(patient: Patient) -> Iterator[Finding]:
                 "Whoever changes it gives themselves a token, or another model store.",
                 f"chmod o-w {path} {path.absolute().parent}",
             )
-    if tokens_file is not None and readable_by_others(tokens_file):
-        yield warning(
-            f"tokens_file, {tokens_file}, can be read by every user of this machine",
-            "A digest tells the secret to whoever guesses it; secrets made by people can be guessed.",
-            f"chmod o-r {tokens_file}",
-        )
+    listing = config_file if patient.config.tokens else None
+    for name, path in (("the configuration", listing), ("tokens_file", tokens_file)):
+        if path is not None and readable_by_others(path):
+            yield warning(
+                f"{name}, {path}, lists tokens and can be read by every user of this machine",
+                "A digest tells the secret to whoever guesses it; secrets made by people can be guessed.",
+                f"chmod o-r {path}",
+            )
 
 
 def certificates(patient: Patient) -> Iterator[Finding]:

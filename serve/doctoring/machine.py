@@ -137,10 +137,11 @@ def _own_ports(run_dir: Path) -> set[int]:
 def open_files(patient: Patient) -> Iterator[Finding]:
     """Whether as many connections as are allowed can be open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = patient.config.max_connections + SPARE_FILES
+    each = patient.config.max_connections
+    needed = 2 * each + SPARE_FILES
     if soft != resource.RLIM_INFINITY and soft < needed:
         yield warning(
-            f"{soft} files may be open, max_connections = {patient.config.max_connections} needs {needed}",
+            f"{soft} files may be open, max_connections = {each} at each door needs {needed}",
             "Connections are refused before that number is reached, and logs and probes fail with them.",
             f"ulimit -n {needed}, LimitNOFILE={needed} in a unit of systemd, or a lower max_connections.",
         )

@@ -48,10 +48,3 @@ def sizes(patient: Patient) -> Iterator[Finding]:
             "A request of more images than may wait is always refused as if there were too much load.",
             "Lower max_request_images, or raise max_queue_images.",
         )
-    if config.max_request_bytes > config.max_inflight_bytes:
-        yield warning(
-            f"max_request_bytes, {config.max_request_bytes}, is above max_inflight_bytes, "
-            f"{config.max_inflight_bytes}",
-            "A request of that size is always refused as if there were too much load.",
-            "Lower max_request_bytes, or raise max_inflight_bytes.",
-        )

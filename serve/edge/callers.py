@@ -1,17 +1,31 @@
-"""The name in the certificate with which a caller came: its common name, else its first alternative name.
+"""How a caller says who it is: an authorization, or the name in the certificate with which it came.
 
-TLS has checked by then that one of our authorities signed it.
+That is its common name, else its first alternative name; TLS has checked by then that one of our
+authorities signed it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+
+from serve.core.errors import UnauthenticatedError
 
 # Kinds of alternative names, as Python and as gRPC call them. Addresses are no names, and each writes them
 # in its own way.
 KINDS = frozenset({"DNS", "URI", "email"})
 PROPERTIES = ("peer_dns", "peer_uri", "peer_email")
+
+
+def only_one(authorizations: Sequence[str]) -> str | None:
+    """The authorization of a request; None where there is none.
+
+    Raises:
+        UnauthenticatedError: There are several: what stands in front of us may have looked at another one.
+    """
+    if len(authorizations) > 1:
+        raise UnauthenticatedError("authorization: is given twice, a request has one")
+    return next(iter(authorizations), None)
 
 
 def name_from_grpc(context: Mapping[str, Iterable[bytes]]) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable
 from functools import partial
 from typing import Any, cast
 
@@ -16,11 +16,12 @@ from serve.audit import Act
 from serve.core.access import ANONYMOUS, Access, Role
 from serve.core.call import Call
 from serve.core.errors import NotFoundError
+from serve.core.room import Share
 from serve.edge import oip_proto
-from serve.edge.callers import name_from_grpc
+from serve.edge.callers import name_from_grpc, only_one
 from serve.edge.grpc_foreign import ForeignServices
 from serve.edge.grpc_methods import InferenceApi, Rpc
-from serve.edge.grpc_reading import Context, abort, read_message
+from serve.edge.grpc_reading import Context, abort, read_message, read_small_message
 from serve.edge.grpc_reflect import add_reflection
 from serve.edge.grpc_stream import Streams
 from serve.edge.limits import EdgeLimits
@@ -159,7 +160,8 @@ def _unary_handler(
             with limits.room.share() as share:
                 with _watched(service, rpc, context):
                     call = _call(context, access, rpc.needs)
-                    request = oip_proto.parse(rpc.request, await read_message(context, limits, share))
+                with _watched(service, rpc, context, call.principal):
+                    request = oip_proto.parse(rpc.request, await _read(rpc, context, limits, share))
                 answer = await rpc.answer(request, call)
         except Exception as err:  # noqa: BLE001  the last line of defence; failure() logs bugs
             await abort(context, failure(err))
@@ -168,21 +170,28 @@ def _unary_handler(
     return grpc.stream_unary_rpc_method_handler(handle)  # see grpc_reading
 
 
-def _watched(service: Service, rpc: Rpc, context: Context) -> contextlib.AbstractContextManager[None]:
+async def _read(rpc: Rpc, context: Context, limits: EdgeLimits, share: Share) -> bytes:
+    return await (read_message(context, limits, share) if rpc.infers else read_small_message(context, share))
+
+
+def _watched(
+    service: Service, rpc: Rpc, context: Context, principal: str = ""
+) -> contextlib.AbstractContextManager[None]:
     if rpc.infers:
         return refusals(service, "grpc")
     if rpc.needs is None or rpc.needs < Role.OPERATE:
         return contextlib.nullcontext()
-    return denials(service, Act(name=rpc.answer.__name__, protocol="grpc", peer=context.peer(), principal=""))
+    peer = "" if principal else context.peer()
+    return denials(service, Act(name=rpc.answer.__name__, protocol="grpc", peer=peer, principal=principal))
 
 
 def _stream_handler(streams: Streams, access: Access, service: Service) -> grpc.RpcMethodHandler[Any, Any]:
-    async def handle(messages: AsyncIterator[bytes], context: Context) -> None:
+    async def handle(messages: AsyncIterable[bytes], context: Context) -> None:
         try:
             with refusals(service, "grpc"):
                 _call(context, access, Role.INFER)
             allow = partial(_call, context, access, Role.INFER)
-            await streams.serve(aiter(messages), allow, context.write)
+            await streams.serve(messages, allow, context.write)
         except Exception as err:  # noqa: BLE001  as above
             await abort(context, failure(err))
 
@@ -198,6 +207,6 @@ def _call(context: Context, access: Access, needs: Role | None) -> Call:
 
 
 def _authorize(context: Context, access: Access, needs: Role) -> str:
-    authorization = dict(context.invocation_metadata() or ()).get("authorization")
+    given = [str(value) for key, value in context.invocation_metadata() or () if key == "authorization"]
     certificate = name_from_grpc(context.auth_context())
-    return access.authorize(str(authorization) if authorization else None, needs, certificate)
+    return access.authorize(only_one(given), needs, certificate)

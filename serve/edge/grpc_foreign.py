@@ -14,7 +14,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from serve.core.errors import InvalidRequestError, OverloadedError
-from serve.edge.grpc_reading import Context, NoMessageError, abort, read_message
+from serve.edge.grpc_reading import Context, NoMessageError, abort, read_small_message
 from serve.edge.limits import EdgeLimits
 from serve.edge.status import failure
 
@@ -86,7 +86,7 @@ class ForeignServices:
 
     async def _read(self, method: Method, context: Context) -> object:
         with self._limits.room.share() as share:
-            data = await read_message(context, self._limits, share)
+            data = await read_small_message(context, share)
         try:
             return method.request_deserializer(data)
         except DecodeError:

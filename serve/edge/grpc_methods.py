@@ -9,10 +9,12 @@ from typing import Any
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
+from serve.audit import Act
 from serve.core.access import Role
 from serve.core.call import Call
+from serve.core.messages import Parameter
 from serve.edge import absent, oip_proto, oip_proto_catalog
-from serve.edge.refusals import refusals
+from serve.edge.refusals import denials, refusals
 from serve.pb import open_inference_pb2 as pb
 from serve.service import Service
 
@@ -117,7 +119,7 @@ class InferenceApi:
         self, request: pb.RepositoryModelLoadRequest, call: Call
     ) -> pb.RepositoryModelLoadResponse:
         """Bring a model in."""
-        parameters = oip_proto_catalog.decode_repository_parameters(request.parameters)
+        parameters = self._parameters("load", request, call)
         await self._service.load_model(request.model_name, parameters, call)
         return pb.RepositoryModelLoadResponse()
 
@@ -125,9 +127,16 @@ class InferenceApi:
         self, request: pb.RepositoryModelUnloadRequest, call: Call
     ) -> pb.RepositoryModelUnloadResponse:
         """Let a model go."""
-        parameters = oip_proto_catalog.decode_repository_parameters(request.parameters)
+        parameters = self._parameters("unload", request, call)
         await self._service.unload_model(request.model_name, parameters, call)
         return pb.RepositoryModelUnloadResponse()
+
+    def _parameters(
+        self, name: str, request: pb.RepositoryModelLoadRequest | pb.RepositoryModelUnloadRequest, call: Call
+    ) -> dict[str, Parameter | bytes]:
+        act = Act(name=name, target=request.model_name, protocol="grpc", principal=call.principal)
+        with denials(self._service, act):
+            return oip_proto_catalog.decode_repository_parameters(request.parameters)
 
     async def system_shared_memory(
         self, request: pb.SystemSharedMemoryStatusRequest, _call: Call

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import grpc
 
-from serve.core.errors import DeadlineError, InvalidRequestError, OverloadedError
+from serve.core.errors import DeadlineError, InvalidRequestError, OverloadedError, TooLargeError
 from serve.core.room import Share
 from serve.edge.limits import EdgeLimits
 from serve.edge.status import Failure
@@ -21,6 +21,11 @@ from serve.edge.status import Failure
 # gRPC does not tell how much of a message has come. A message that takes longer than this to come counts as
 # one of the largest size, since it may already be that large; what comes in less time is bounded by the wire.
 SLOW_S = 1.0
+# Only inference has messages of some size. Every other one comes with the call itself or right behind it, and
+# some need no token: were they given the time of a large one, a few who stall could take all the room that
+# there is for slow ones. Twice what a probe waits, since a busy machine may be slow to look.
+SMALL_S = 2.0
+SMALL_BYTES = 1 << 20
 # A call that gRPC itself has ended (the message was too large) looks like one without a message, until then.
 _ENDING_S = 0.1
 
@@ -49,6 +54,30 @@ async def read_message(context: Context, limits: EdgeLimits, share: Share) -> by
     except TimeoutError:
         late = DeadlineError(f"the message did not arrive within {limits.body_timeout_s:g} s")
         raise slow.refusal or late from None
+    return await _taken(message, share)
+
+
+async def read_small_message(context: Context, share: Share) -> bytes:
+    """Read the next message of a method that has small ones, and take room for it.
+
+    Raises:
+        OverloadedError: There is no room for it.
+        TooLargeError: It is larger than `SMALL_BYTES`.
+        DeadlineError: It did not arrive within `SMALL_S`.
+        NoMessageError: The caller has none to send, or no more.
+    """
+    try:
+        async with asyncio.timeout(SMALL_S):
+            message = await context.read()
+    except TimeoutError:
+        raise DeadlineError(f"the message did not arrive within {SMALL_S:g} s") from None
+    data = await _taken(message, share)
+    if len(data) > SMALL_BYTES:
+        raise TooLargeError(f"the message has {len(data)} bytes, those of this method at most {SMALL_BYTES}")
+    return data
+
+
+async def _taken(message: object, share: Share) -> bytes:
     if not isinstance(message, bytes):
         await asyncio.sleep(_ENDING_S)
         raise NoMessageError("the call has no message, or no more")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
 
 from serve.core.call import Call
-from serve.core.errors import UnavailableError
+from serve.core.errors import OverloadedError, UnavailableError
 from serve.edge import oip_proto
 from serve.edge.grpc_methods import InferenceApi
 from serve.edge.limits import EdgeLimits
@@ -29,11 +30,13 @@ class Streams:
         self._api = api
         self._service = service
         self._room = limits.room
+        self._most = limits.max_streams
+        self._open = 0
         self._readers: set[asyncio.Task[None]] = set()
 
     async def serve(
         self,
-        messages: AsyncIterator[bytes],
+        messages: AsyncIterable[bytes],
         allow: Callable[[], Call],
         write: Callable[[bytes], Awaitable[None]],
     ) -> None:
@@ -46,7 +49,34 @@ class Streams:
 
         Raises:
             UnavailableError: `close` was called; what had been read is answered.
+            OverloadedError: `max_streams` are open.
         """
+        with self._place():
+            await self._serve(messages, allow, write)
+
+    @contextlib.contextmanager
+    def _place(self) -> Iterator[None]:
+        """One of the places for streams.
+
+        What gRPC has received of a message that is not yet whole counts nowhere, and may take as long as its
+        caller likes: gRPC does not tell whether one has begun, and a stream may well be idle. Bounded are the
+        streams and the size of a message, and each stream has come with a token where there are any.
+        """
+        if self._open >= self._most:
+            raise OverloadedError(f"{self._most} streams are open, no more may", retry_after_s=1.0)
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
+
+    async def _serve(
+        self,
+        messages: AsyncIterable[bytes],
+        allow: Callable[[], Call],
+        write: Callable[[bytes], Awaitable[None]],
+    ) -> None:
+        said = aiter(messages)
         answers: asyncio.Queue[Answer | None] = asyncio.Queue()
         ahead = asyncio.Semaphore(READ_AHEAD)
         async with asyncio.TaskGroup() as group:
@@ -55,7 +85,7 @@ class Streams:
                 try:
                     while True:
                         await ahead.acquire()
-                        answers.put_nowait(group.create_task(self._answer(await anext(messages), allow)))
+                        answers.put_nowait(group.create_task(self._answer(await anext(said), allow)))
                 except StopAsyncIteration:
                     return
                 finally:

@@ -20,6 +20,8 @@ class EdgeLimits:
         max_connections: Connections of each door at a time.
         max_concurrent_streams: Calls in flight on one gRPC connection; bounds HTTP/2 rapid resets.
         max_concurrent_calls: Calls in flight on all gRPC connections together.
+        max_streams: ModelStreamInfer calls in flight. One may be idle for as long as its caller likes, so
+            they are half of all calls at most, and the others always find a place.
         max_connection_age_s: After that a gRPC connection is asked to come anew, which spreads
             long-lived clients over replicas.
         header_timeout_s: Seconds that a new connection has for becoming usable (the handshake of gRPC, or
@@ -34,6 +36,7 @@ class EdgeLimits:
     max_connections: int = 1024
     max_concurrent_streams: int = 128
     max_concurrent_calls: int = 2048
+    max_streams: int = 1024
     max_connection_age_s: float = 1800.0
     header_timeout_s: float = 10.0
     body_timeout_s: float = 30.0

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from serve.audit import Act
-from serve.core.errors import ForbiddenError, ServeError, UnauthenticatedError
+from serve.core.errors import ForbiddenError, ServeError
 from serve.service import Service
 
 
@@ -23,12 +23,12 @@ def refusals(service: Service, protocol: str) -> Iterator[None]:
 
 @contextmanager
 def denials(service: Service, act: Act) -> Iterator[None]:
-    """Take down an administrative act that is denied inside; the error goes on its way."""
+    """Take down an administrative act that fails inside, before it begins; the error goes on its way."""
     try:
         yield
-    except UnauthenticatedError as error:
-        service.denied(act, error)
-        raise
     except ForbiddenError as error:
         service.denied(replace(act, principal=error.principal), error)
+        raise
+    except ServeError as error:
+        service.denied(act, error)
         raise

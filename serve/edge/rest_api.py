@@ -19,14 +19,16 @@ from serve.audit import Act
 from serve.core.access import Access, Role
 from serve.core.call import Call
 from serve.core.errors import CallerGoneError, InvalidRequestError
+from serve.core.messages import Parameter
 from serve.edge import absent, oip_json, oip_json_catalog, openapi
 from serve.edge import strict_json as js
+from serve.edge.callers import only_one
 from serve.edge.limits import EdgeLimits
 from serve.edge.pages import add_pages
 from serve.edge.refusals import denials, refusals
 from serve.edge.rest_body import RoomForBodies, read_body
 from serve.edge.rest_errors import ErrorAnswers, http_error, validation_error
-from serve.edge.rest_http import CompressedAnswers, HeadAnswers
+from serve.edge.rest_http import CompressedAnswers, HeadAnswers, WholeAnswers
 from serve.edge.tensors import show
 from serve.service import Service
 
@@ -142,13 +144,13 @@ class RestApi:
 
     async def load(self, request: Request, model: str) -> JSONResponse:
         """Load a model, or load it anew."""
-        parameters = js.get_parameters(await self._object(request), "")
+        parameters = await self._parameters("load", request, model)
         await self._service.load_model(model, parameters, _call(request))
         return JSONResponse({})
 
     async def unload(self, request: Request, model: str) -> JSONResponse:
         """Let a model go."""
-        parameters = js.get_parameters(await self._object(request), "")
+        parameters = await self._parameters("unload", request, model)
         await self._service.unload_model(model, parameters, _call(request))
         return JSONResponse({})
 
@@ -160,6 +162,11 @@ class RestApi:
     async def forget_shared_memory(self) -> JSONResponse:
         """Let go of regions that do not exist."""
         return JSONResponse({})
+
+    async def _parameters(self, name: str, request: Request, model: str) -> dict[str, Parameter]:
+        act = Act(name=name, target=model, protocol="http", principal=request.state.principal)
+        with denials(self._service, act):
+            return js.get_parameters(await self._object(request), "")
 
     async def _object(self, request: Request) -> dict[str, Any]:
         body = await read_body(request, self._limits)
@@ -181,6 +188,7 @@ def build_rest_app(service: Service, access: Access, limits: EdgeLimits) -> Fast
     app.add_middleware(RoomForBodies, room=limits.room)
     app.add_middleware(ErrorAnswers)
     app.add_middleware(HeadAnswers)
+    app.add_middleware(WholeAnswers)
     app.include_router(_router(RestApi(service, limits), access, service))
     add_pages(app)
     return app
@@ -210,7 +218,7 @@ def _guard(access: Access, route: Route, service: Service) -> list[Dependency]:
 
     async def authorize(request: Request) -> None:
         with _watched(service, route, request):
-            token = request.headers.get("authorization")
+            token = only_one(request.headers.getlist("authorization"))
             certificate = getattr(request.state, "certificate", None)
             request.state.principal = access.authorize(token, needs, certificate)
 

@@ -1,4 +1,4 @@
-"""What HTTP asks of every route: HEAD beside GET, and answers compressed as the caller accepts them."""
+"""What HTTP asks of every route: HEAD beside GET, answers whole, and compressed for those who accept it."""
 
 from __future__ import annotations
 
@@ -34,6 +34,31 @@ class HeadAnswers:
             await self._app({**scope, "method": "GET"}, receive, without_body)
         else:
             await self._app(scope, receive, send)
+
+
+class WholeAnswers:
+    """ASGI middleware: nothing is answered in parts; who asks for one gets the whole (RFC 9110, 14.2).
+
+    Of a page's files Starlette would give parts, and say in plain text what is wrong with a range.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the application."""
+
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if "accept-ranges" in headers:
+                    headers["accept-ranges"] = "none"
+            await send(message)
+
+        if scope["type"] == "http":
+            headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
+            scope = {**scope, "headers": headers}
+        await self._app(scope, receive, told)
 
 
 class CompressedAnswers:

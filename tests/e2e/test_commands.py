@@ -86,6 +86,7 @@ def test_wrong_use(demo: Demo, tmp_path: Path) -> None:
         (("classify", tmp_path), "no image"),
         (("classify", demo.samples, "--url", "tcp://here"), "grpc://host:port"),
         (("token", "ci", "--role", "king"), "king"),
+        (("token", ""), "must not be empty"),
         (("serve", "--port", "1"), "--port"),
     ):
         done = attnserve(*arguments)

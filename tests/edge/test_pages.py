@@ -46,3 +46,12 @@ async def test_the_api_is_described(rest: httpx.AsyncClient) -> None:
     assert all(operation["responses"]["default"]["description"] for operation in operations)
     names = [operation["operationId"] for operation in operations]
     assert len(names) == len(set(names)) == 17
+
+
+@pytest.mark.parametrize("asked", ["bytes=9-1", "bytes=99999999-", "lines=1-2", "x", "bytes=0-3"])
+@pytest.mark.parametrize("path", [*PAGES, "/page/app.js"])
+async def test_a_page_is_answered_whole(rest: httpx.AsyncClient, path: str, asked: str) -> None:
+    """Whatever Range asks for, and it says so."""
+    whole, part = await rest.get(path), await rest.get(path, headers={"Range": asked})
+    assert (part.status_code, part.content) == (200, whole.content)
+    assert part.headers["accept-ranges"] == "none"

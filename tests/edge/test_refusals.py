@@ -20,6 +20,7 @@ from serve.core.errors import (
 )
 from serve.edge.limits import EdgeLimits
 from serve.edge.rest_api import build_rest_app
+from serve.pb import open_inference_pb2 as pb
 from tests.edge.doors import as_service, grpc_door
 from tests.edge.fakes import FakeService
 
@@ -122,3 +123,54 @@ async def test_who_may_not_operate_is_taken_down_at_both_doors(fake: FakeService
     ]
     assert all("127.0.0.1" in act.peer for act, _ in fake.denials)
     assert "secret" not in repr(fake.denials)
+
+
+OPERATORS = Access(
+    tokens=(Token(name="ops", role=Role.OPERATE, sha256=hashlib.sha256(b"secret").hexdigest()),)
+)
+
+
+async def test_an_act_that_cannot_be_read_is_taken_down_at_both_doors(fake: FakeService) -> None:
+    """Whoever may operate and sends what is no request leaves a line with a name on it."""
+    app = build_rest_app(as_service(fake), OPERATORS, EdgeLimits())
+    headers = {"Authorization": "Bearer secret"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+        for act, body in (("load", b"no JSON"), ("unload", b'{"parameters": 1}')):
+            path = f"/v2/repository/models/digits/{act}"
+            assert (await client.post(path, content=body, headers=headers)).status_code == 400
+    unset = pb.RepositoryModelUnloadRequest(
+        model_name="digits", parameters={"k": pb.ModelRepositoryParameter()}
+    )
+    sent = {"RepositoryModelLoad": b"\xff\xff", "RepositoryModelUnload": unset.SerializeToString()}
+    async with (
+        grpc_door(fake, OPERATORS) as edge,
+        grpc.aio.insecure_channel(f"127.0.0.1:{edge.port}") as channel,
+    ):
+        for method, message in sent.items():
+            with pytest.raises(grpc.aio.AioRpcError, match="INVALID_ARGUMENT"):
+                await unary(channel, method)(message, metadata=(("authorization", "Bearer secret"),))
+    assert [(act.name, act.target, act.principal, act.protocol) for act, _ in fake.denials] == [
+        ("load", "digits", "ops", "http"),
+        ("unload", "digits", "ops", "http"),
+        ("load", "", "ops", "grpc"),
+        ("unload", "digits", "ops", "grpc"),
+    ]
+    assert {type(error) for _, error in fake.denials} == {InvalidRequestError}
+
+
+async def test_two_authorizations_are_refused_at_both_doors(fake: FakeService) -> None:
+    """Even if both are right: what stands in front of the gateway may have looked at the other one."""
+    app = build_rest_app(as_service(fake), GUARDED, EdgeLimits())
+    twice = [("Authorization", "Bearer secret"), ("Authorization", "Bearer other")]
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+        for headers in (twice, twice[::-1]):
+            answer = await client.get("/v2/models/digits", headers=headers)
+            assert (answer.status_code, "given twice" in answer.json()["error"]) == (401, True)
+    async with (
+        grpc_door(fake, GUARDED) as edge,
+        grpc.aio.insecure_channel(f"127.0.0.1:{edge.port}") as channel,
+    ):
+        metadata = tuple((key.lower(), value) for key, value in twice)
+        with pytest.raises(grpc.aio.AioRpcError, match="given twice") as caught:
+            await unary(channel, "ModelMetadata")(b"", metadata=metadata)
+    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED

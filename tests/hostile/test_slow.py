@@ -9,10 +9,12 @@ import json
 import socket
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import pytest
 
+from serve.edge.grpc_reading import SLOW_S, SMALL_S
 from tests.hostile.gateway_process import (
     BODY_TIMEOUT_S,
     HEADER_TIMEOUT_S,
@@ -203,16 +205,19 @@ async def test_what_bombs_take_is_given_back(target: Target, beside: Neighbour) 
     assert beside.answers
 
 
-STALLED = (
-    MODEL_INFER,
-    "/grpc.health.v1.Health/Check",
-    "/grpc.health.v1.Health/Watch",
-    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-)
+SERVER_LIVE = "/inference.GRPCInferenceService/ServerLive"
+STALLED = {
+    MODEL_INFER: BODY_TIMEOUT_S,
+    SERVER_LIVE: SMALL_S,
+    "/inference.GRPCInferenceService/RepositoryModelLoad": SMALL_S,
+    "/grpc.health.v1.Health/Check": SMALL_S,
+    "/grpc.health.v1.Health/Watch": SMALL_S,
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": SMALL_S,
+}
 
 
 async def test_messages_that_do_not_come(target: Target, beside: Neighbour) -> None:
-    """A gRPC call without its message ends DEADLINE_EXCEEDED after `body_timeout_s`, with the reason."""
+    """A gRPC call without its message ends DEADLINE_EXCEEDED, with the reason; only inference takes long."""
 
     async def never() -> AsyncIterator[bytes]:
         await asyncio.sleep(BODY_TIMEOUT_S + 2 * MARGIN_S)
@@ -228,12 +233,36 @@ async def test_messages_that_do_not_come(target: Target, beside: Neighbour) -> N
 
     started = time.monotonic()
     async with grpc.aio.insecure_channel(target.addresses["grpc"]) as channel:
-        for error in await asyncio.gather(*(stall(channel, method) for method in STALLED)):
+        errors = await asyncio.gather(*(stall(channel, method) for method in STALLED))
+        for error, timeout_s in zip(errors, STALLED.values(), strict=True):
             assert error is not None
             assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-            assert error.details() == f"the message did not arrive within {BODY_TIMEOUT_S:g} s"
+            assert error.details() == f"the message did not arrive within {timeout_s:g} s"
     assert BODY_TIMEOUT_S / 2 < time.monotonic() - started < BODY_TIMEOUT_S + MARGIN_S
     assert beside.answers
+
+
+async def test_probes_that_stall_take_no_room(target: Target) -> None:
+    """However many of them have not sent their message, an inference whose message takes long is answered."""
+    stalled = 2 * MAX_INFLIGHT_BYTES // MAX_REQUEST_BYTES
+
+    async def late() -> AsyncIterator[bytes]:
+        await asyncio.sleep(SLOW_S + 0.5)
+        yield b""
+
+    async with (
+        grpc.aio.insecure_channel(target.addresses["grpc"]) as probes,
+        grpc.aio.insecure_channel(target.addresses["grpc"]) as channel,
+    ):
+        live: Any = probes.stream_unary(SERVER_LIVE)
+        calls = [live() for _ in range(stalled)]
+        await asyncio.gather(*(call.wait_for_connection() for call in calls))
+        infer: grpc.aio.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(MODEL_INFER)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await infer(late(), timeout=PATIENCE_S)
+        assert refused.value.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED, refused.value.details()
+        for call in calls:
+            call.cancel()
 
 
 async def test_no_message_at_all(target: Target) -> None:
