@@ -99,7 +99,8 @@ class AttemptsConfig(Section):
 
     workers: Count = Field(default=1, description="Worker processes of each engine for a model.")
     attempts: Count = Field(
-        default=2, description="Most attempts for a whole batch; after them its images are tried one by one."
+        default=3,
+        description="Most attempts for a batch that an engine may have begun, or two lost workers.",
     )
     attempt_timeout_s: Seconds = Field(default=20.0, description="Longest time for one attempt.")
     patience_s: Seconds = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +16,11 @@ from serve.engines.roster import Holder, Roster
 
 # An engine that failed so may do better at once; any other failure would repeat itself there.
 _WORTH_THE_SAME_ENGINE = frozenset({"lost", "overloaded", "garbled"})
+# The engine has not begun the batch, so that such an attempt counts for nothing.
+_NOT_BEGUN = frozenset({"unreachable", "missing", "overloaded"})
+# After two such losses the images are rather tried one by one: a third worker may be lost to the same image.
+_SUSPICIOUS = frozenset({"lost", "garbled"})
+_MOST_LOSSES = 2
 # TorchServe says that it has no worker, or no room: not to be asked again in the same breath.
 _PAUSE_S = 0.1
 # How often a batch that is overdue looks whether there is another engine by now.
@@ -41,7 +47,7 @@ class AttemptLimits:
     """What the attempts for one batch may cost.
 
     Attributes:
-        attempts: Most attempts, the first included.
+        attempts: Most attempts that an engine may have begun; those that none has begun go on to the next.
         patience_s: Least time without an answer after which another engine is tried as well.
         deadline: Clock value after which no attempt begins.
         final: Reasons after which there is no other attempt.
@@ -101,6 +107,7 @@ class Attempts:
             try:
                 return task.result()
             except EngineError as error:
+                one.failures[error.reason] += 1
                 if not one.running and not await self._try_again(one, holder, error):
                     raise
         return None
@@ -108,13 +115,15 @@ class Attempts:
     async def _try_again(self, one: _OneBatch, failed: Holder, error: EngineError) -> bool:
         if error.reason in one.limits.final or not (error.retryable or error.reason == "missing"):
             return False
+        if one.count(_SUSPICIOUS) >= _MOST_LOSSES:
+            return False
         if self._another(one, failed):
             return True
         if error.reason not in _WORTH_THE_SAME_ENGINE:
             return False
         if error.reason == "overloaded":
             await asyncio.sleep(_PAUSE_S)
-        return self._another(one, failed, besides=())
+        return len(one.tried) < one.limits.attempts and self._another(one, failed, besides=())
 
     def _hedge(self, one: _OneBatch) -> None:
         """An attempt takes far too long: try another engine as well, once; if there is none, look again."""
@@ -127,7 +136,8 @@ class Attempts:
 
     def _another(self, one: _OneBatch, failed: Holder, besides: Iterable[Holder] | None = None) -> bool:
         """Begin one more attempt on an engine that has not been tried, if that may be."""
-        if len(one.tried) >= one.limits.attempts or self._clock() >= one.limits.deadline:
+        begun = len(one.tried) - one.count(_NOT_BEGUN)
+        if begun >= one.limits.attempts or self._clock() >= one.limits.deadline:
             return False
         holder = self._roster.choose(failed.ref, one.tried if besides is None else besides)
         if holder is None or not one.pay():
@@ -175,4 +185,9 @@ class _OneBatch:
     pay: Callable[[], bool]
     tried: list[Holder] = field(default_factory=list)
     running: dict[asyncio.Task[BatchReply], tuple[Holder, float]] = field(default_factory=dict)
+    failures: Counter[str] = field(default_factory=Counter)
     hedged: bool = False
+
+    def count(self, reasons: Iterable[str]) -> int:
+        """Attempts that failed for one of these reasons."""
+        return sum(self.failures[reason] for reason in reasons)

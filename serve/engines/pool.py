@@ -38,7 +38,7 @@ class PoolOptions:
 
     Attributes:
         workers: Worker processes of each engine for a model: batches that it runs at once.
-        attempts: Most attempts for one batch, the first included; with 1 nothing is tried again.
+        attempts: Most attempts for one batch that an engine may have begun; with 1 none of these is repeated.
         attempt_timeout_s: Longest time for one attempt.
         patience_s: Least time without an answer after which another engine is tried as well.
         retry_ratio: Images that may be tried again, as a share of all.

@@ -342,6 +342,28 @@ async def test_an_engine_without_the_model_is_no_reason_to_fail() -> None:
     assert [reply.count for reply in replies] == [1] * 10
 
 
+@pytest.mark.parametrize("reason", ["unreachable", "missing", "overloaded"])
+@in_virtual_time
+async def test_one_engine_that_is_well_is_enough(reason: str) -> None:
+    """An attempt that no engine has begun counts for nothing: the others are all asked."""
+    house = House(engines=5, pace=QUICK, pool_options=PoolOptions(attempts=2))
+    for engine in house.held[1:]:
+        engine.fail_next(EngineError(f"engine: {reason}", reason=reason), times=100)
+    replies = [await run(house) for _ in range(20)]
+    assert [reply.count for reply in replies] == [1] * 20
+
+
+@in_virtual_time
+async def test_a_batch_that_was_begun_is_not_begun_for_ever() -> None:
+    """With `attempts` time-outs it is over, however many engines there are."""
+    house = House(engines=5, pace=QUICK, pool_options=PoolOptions(attempts=3))
+    for engine in house.held:
+        engine.fail_next(EngineError("engine: timeout", reason="timeout"), times=100)
+    with pytest.raises(EngineError, match="timeout"):
+        await run(house)
+    assert sum(len(asked(engine)) for engine in house.held) == 3
+
+
 @in_virtual_time
 async def test_load_is_that_of_the_whole_engine() -> None:
     """Of two idle engines the one that is busy with another model gets fewer batches."""
