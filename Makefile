@@ -27,7 +27,7 @@ PROTOC := $(BIN)/python -m grpc_tools.protoc -Iserve/pb=proto
 PROTOS := $(patsubst proto/%,serve/pb/%,$(wildcard proto/*.proto))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-all check format proto proto-check bench loadtest soak faults deploy-check \
+.PHONY: help setup serve test test-all test-slow check format proto proto-check bench loadtest soak faults deploy-check \
         clean
 
 help: ## list these commands
@@ -73,6 +73,9 @@ test: $(VENV)/.dev ## run the tests; REQUIRE_ALL=1 turns skips for a missing pro
 
 test-all: $(VENV)/.dev ## run the tests with the slow ones
 	@$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.dev ## run only the slow tests, but not those of `make faults`
+	@$(BIN)/python -m pytest -m slow --ignore tests/faults
 
 check: $(VENV)/.dev proto-check ## formatting, lint, types, import floors, stubs' drift
 	@$(BIN)/ruff format --check

@@ -22,6 +22,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # Engines that run elsewhere are asked for their models after the start.
 PATIENCE_S = 30.0
 POLL_S = 0.1
+TERMINAL_GONE_S = 0.5
 
 WhenReady = Callable[[Gateway], Awaitable[None]]
 
@@ -46,7 +47,7 @@ async def serve(
     for number in SIGNALS:
         loop.add_signal_handler(number, stopped.set)
     gateway = Gateway(config, fleet_of)
-    loop.add_signal_handler(signal.SIGHUP, _on_hangup(gateway.reload, stopped.set))
+    loop.add_signal_handler(signal.SIGHUP, _on_hangup(loop, gateway.reload, stopped.set))
     work = asyncio.create_task(_work(gateway, when_ready), name="work")
     stop = asyncio.create_task(stopped.wait(), name="stop")
     try:
@@ -88,12 +89,17 @@ async def _then(when_ready: WhenReady, gateway: Gateway) -> None:
     await when_ready(gateway)
 
 
-def _on_hangup(reload: Callable[[], None], stop: Callable[[], None]) -> Callable[[], None]:
+def _on_hangup(
+    loop: asyncio.AbstractEventLoop, reload: Callable[[], None], stop: Callable[[], None]
+) -> Callable[[], None]:
     """SIGHUP is the operator's word to look again, unless it is the terminal's, which has been closed."""
     ends_with_it = _has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # as nohup sets
 
     def hear() -> None:
-        (stop if ends_with_it and not _has_terminal() else reload)()
+        reload()
+        if ends_with_it:
+            # The kernel sends the signal first, and takes the terminal away a moment later.
+            loop.call_later(TERMINAL_GONE_S, lambda: None if _has_terminal() else stop())
 
     return hear
 

@@ -81,7 +81,11 @@ def test_odd_signatures_raise_nothing_else(changes: dict[str, object]) -> None:
         _open(_zip(_entries(**changes)))
 
 
-@given(st.dictionaries(st.text(min_size=1, max_size=12), st.binary(max_size=9), max_size=4))
+# zipfile ends a name at its first NUL, and cannot write one of which nothing is left.
+_NAMES = st.text(min_size=1, max_size=12).filter(lambda name: name[0] != "\0")
+
+
+@given(st.dictionaries(_NAMES, st.binary(max_size=9), max_size=4))
 def test_odd_names_raise_nothing_else(more: dict[str, bytes]) -> None:
     """Entries of any names beside the right ones."""
     with contextlib.suppress(ArchiveError):

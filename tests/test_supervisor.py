@@ -106,6 +106,7 @@ async def test_a_killed_torchserve_comes_back(tmp_path: Path) -> None:
     await asyncio.wait_for(watch, 1)
 
 
+@pytest.mark.slow
 async def test_a_frozen_torchserve_is_replaced(tmp_path: Path) -> None:
     """Java that lives and does not answer is ended after three pings, and another one started."""
     restarts: list[int] = []
@@ -130,6 +131,7 @@ async def test_a_frozen_torchserve_is_replaced(tmp_path: Path) -> None:
     await asyncio.wait_for(watch, 1)
 
 
+@pytest.mark.slow
 async def test_a_port_that_somebody_took_is_picked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

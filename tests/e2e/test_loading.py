@@ -69,6 +69,7 @@ def test_a_new_version_takes_over(own_store: tuple[Stack, Path], demo: Demo) -> 
     assert (old.version, old.labels) == ("1", [demo.labels[0]])
 
 
+@pytest.mark.slow
 def test_names_come_from_the_cards(start_stack: StartStack, demo: Demo, tmp_path: Path) -> None:
     """A renamed archive serves its model, which stays unloaded in the next TorchServe until it is loaded."""
     store = tmp_path / "store"

@@ -132,6 +132,7 @@ def wait_for(stack: Stack, version: int, state: str) -> str:
     return index(stack)[known][1]
 
 
+@pytest.mark.slow
 def test_versions_take_turns_under_load(
     start_stack: StartStack,
     store: Path,

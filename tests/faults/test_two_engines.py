@@ -69,6 +69,7 @@ def test_java_is_killed(stage: Stage, pair: Pair) -> None:
     )
 
 
+@pytest.mark.slow
 def test_an_engine_is_frozen(stage: Stage, pair: Pair) -> None:
     """What it holds is asked of the other one as well once patience ends; then it is left alone."""
     victim, frozen_s = pair[1], max(5.0, stage.phase_s)
