@@ -21,18 +21,9 @@ from serve.core.errors import UnavailableError
 from serve.doctor import Told, examine
 from serve.doctoring import machine
 from tests.pki import Authority
+from tests.test_archive import SIGNATURE as NET
 
-SIGNATURE: dict[str, Any] = {
-    "format": 1,
-    "name": "net",
-    "version": "1",
-    "input": {"size": [8, 8]},
-    "labels": ["a", "b"],
-    "attention": "none",
-    "attention_layout": [],
-    "trained": True,
-    "batch_buckets": [1, 4],
-}
+SIGNATURE = NET | {"version": "1"}
 SECRET = hashlib.sha256(b"a long and random secret").hexdigest()
 AUTHORITY = Authority()
 BEYOND = "0.0.0.0"  # noqa: S104  nothing listens there

@@ -16,10 +16,8 @@ import numpy as np
 
 from serve.core.batching import Limits, Queue
 from serve.core.errors import DeadlineError, OverloadedError
-from serve.core.messages import BatchReply, Items, Prediction, Timings
+from serve.core.messages import NOTHING_SPENT, BatchReply, Items, Prediction, Timings
 from serve.core.query import Query
-
-NOTHING_SPENT = Timings(decode_s=0.0, inference_s=0.0, encode_s=0.0)
 
 
 @dataclass(eq=False, slots=True)
@@ -62,11 +60,7 @@ class Ticket:
     def fill(self, start: int, piece: BatchReply) -> None:
         """Keep the rows of images start.. and finish when they are all there."""
         self.pieces[start] = piece
-        self.timings = Timings(
-            decode_s=self.timings.decode_s + piece.timings.decode_s,
-            inference_s=self.timings.inference_s + piece.timings.inference_s,
-            encode_s=self.timings.encode_s + piece.timings.encode_s,
-        )
+        self.timings = self.timings.plus(piece.timings)
         if sum(part.count for part in self.pieces.values()) == self.query.items.count:
             self.end(None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ def merge(rows: Mapping[int, tuple[BatchReply, int]], failures: Mapping[int, tup
         status=tuple(rows[i][0].status[rows[i][1]] if i in rows else failures[i][0] for i in indexes),
         messages=messages,
         outputs={name: _stack(name, rows, len(indexes)) for name in replies[0].outputs},
-        timings=_total([reply.timings for reply in replies]),
+        timings=reduce(Timings.plus, (reply.timings for reply in replies)),
     )
 
 
@@ -45,11 +46,3 @@ def _stack(name: str, rows: Mapping[int, tuple[BatchReply, int]], count: int) ->
     for index, (reply, row) in rows.items():
         stacked[index] = reply.outputs[name][row]
     return stacked
-
-
-def _total(timings: Sequence[Timings]) -> Timings:
-    return Timings(
-        decode_s=sum(one.decode_s for one in timings),
-        inference_s=sum(one.inference_s for one in timings),
-        encode_s=sum(one.encode_s for one in timings),
-    )

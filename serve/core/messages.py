@@ -182,6 +182,17 @@ class Timings:
     inference_s: float
     encode_s: float
 
+    def plus(self, other: Timings) -> Timings:
+        """The two together."""
+        return Timings(
+            decode_s=self.decode_s + other.decode_s,
+            inference_s=self.inference_s + other.inference_s,
+            encode_s=self.encode_s + other.encode_s,
+        )
+
+
+NOTHING_SPENT = Timings(decode_s=0.0, inference_s=0.0, encode_s=0.0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchReply:

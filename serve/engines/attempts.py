@@ -18,8 +18,8 @@ from serve.engines.roster import Holder, Roster
 _WORTH_THE_SAME_ENGINE = frozenset({"lost", "overloaded", "garbled"})
 # The engine has not begun the batch, so that such an attempt counts for nothing.
 _NOT_BEGUN = frozenset({"unreachable", "missing", "overloaded"})
-# After two such losses the images are rather tried one by one: a third worker may be lost to the same image.
-_SUSPICIOUS = frozenset({"lost", "garbled"})
+# One of the images may be the cause: after two such losses they are rather tried one by one.
+SUSPICIOUS = frozenset({"lost", "garbled"})
 _MOST_LOSSES = 2
 # TorchServe says that it has no worker, or no room: not to be asked again in the same breath.
 _PAUSE_S = 0.1
@@ -115,7 +115,7 @@ class Attempts:
     async def _try_again(self, one: _OneBatch, failed: Holder, error: EngineError) -> bool:
         if error.reason in one.limits.final or not (error.retryable or error.reason == "missing"):
             return False
-        if one.count(_SUSPICIOUS) >= _MOST_LOSSES:
+        if one.count(SUSPICIOUS) >= _MOST_LOSSES:
             return False
         if self._another(one, failed):
             return True

@@ -20,16 +20,13 @@ from serve.core.errors import DeadlineError, EngineError, InvalidRequestError, U
 from serve.core.merge import batch_of, images_of
 from serve.core.messages import Batch, BatchReply, ModelRef
 from serve.core.standing import Rules
-from serve.engines.attempts import AttemptLimits, Attempts, Hooks
+from serve.engines.attempts import SUSPICIOUS, AttemptLimits, Attempts, Hooks
 from serve.engines.base import Engine, check_reply
 from serve.engines.isolation import REFUSED, Isolation, with_refused
 from serve.engines.roster import Holder, Roster, RosterOptions
 from serve.metrics import Metrics
 
 log = structlog.get_logger(__name__)
-
-# After these the images of a batch are tried one by one: one of them may be the cause.
-_SUSPICIOUS = frozenset({"lost", "garbled"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,13 +205,13 @@ class EnginePool:
         try:
             return await self._run(seat.holder, batch, deadline)
         except EngineError as error:
-            suspicious = self._options.attempts > 1 and error.reason in _SUSPICIOUS
+            suspicious = self._options.attempts > 1 and error.reason in SUSPICIOUS
             if not suspicious or self._clock() >= deadline or not self._pay(seat.ref, batch.count):
                 raise
             return await self._isolation.one_by_one(seat.ref, batch, deadline, error)
 
     async def _run_alone(self, holder: Holder, image: Batch, deadline: float) -> BatchReply:
-        return await self._run(holder, image, deadline, final=_SUSPICIOUS)
+        return await self._run(holder, image, deadline, final=SUSPICIOUS)
 
     async def _run(
         self, holder: Holder, batch: Batch, deadline: float, *, final: frozenset[str] = frozenset()

@@ -194,10 +194,13 @@ class Roster:
     async def lives(self, ref: ModelRef) -> bool:
         """Whether an engine answers a harmless image of that version now."""
         holder = self.choose(ref)
+        if holder is None:
+            return False
         try:
-            return holder is not None and await self._time_canary(holder) >= 0
+            await self._time_canary(holder)
         except EngineError:
             return False
+        return True
 
     async def close(self) -> None:
         """Give up all that are on their way back."""
