@@ -13,8 +13,11 @@ class Call:
         protocol: "grpc" or "http"; a label of the metrics.
         deadline: When the caller stops waiting, on the monotonic clock in seconds; None when it did not say.
         principal: The token's name, or "anonymous".
+        unit: Whom an experiment assigns, as header or metadata say it; None where they do not. 1 to 512
+            printable characters.
     """
 
     protocol: str
     deadline: float | None = None
     principal: str = "anonymous"
+    unit: str | None = None

@@ -10,7 +10,9 @@ The tree; one class for each reaction that a caller may choose::
     |-- ForbiddenError         the caller's fault: this token's role does not reach that far
     |-- UnsupportedError       the caller's fault: this server does not do that
     |-- ConflictError          the caller's fault: the state does not allow it now
+    |-- ChangedError           nobody's fault: read it anew, it is not what the caller has seen
     |-- OverloadedError        expected under load: come back after `retry_after_s`
+    |   `-- OverQuotaError     the caller has used up its share; nobody else is concerned
     |-- DeadlineError          expected under load: the caller's time ran out before the answer
     |-- CallerGoneError        expected: nobody is waiting for the answer any more
     |-- UnavailableError       expected in a fault: nothing is there to answer now
@@ -37,6 +39,7 @@ class Code(Enum):
     FORBIDDEN = "forbidden"
     UNSUPPORTED = "unsupported"
     CONFLICT = "conflict"
+    CHANGED = "changed"
     OVERLOADED = "overloaded"
     DEADLINE = "deadline"
     CALLER_GONE = "caller_gone"
@@ -118,16 +121,35 @@ class ConflictError(ServeError):
     code = Code.CONFLICT
 
 
+class ChangedError(ServeError):
+    """Asked for of a version that is not the newest any more: somebody else was first."""
+
+    code = Code.CHANGED
+
+
 class OverloadedError(ServeError):
     """The queue is full; expected under load, and nothing of the request was begun."""
 
     code = Code.OVERLOADED
 
 
+class OverQuotaError(OverloadedError):
+    """The caller sends more than its token allows; expected, and nothing of the request was begun."""
+
+
 class DeadlineError(ServeError):
-    """The caller's time ran out before there was an answer; expected under load."""
+    """The caller's time ran out before there was an answer; expected under load.
+
+    Attributes:
+        begun: Whether an engine had been given any of it.
+    """
 
     code = Code.DEADLINE
+
+    def __init__(self, message: str, *, begun: bool = False) -> None:
+        """Keep the public message and how far it had come."""
+        super().__init__(message)
+        self.begun = begun
 
 
 class CallerGoneError(ServeError):

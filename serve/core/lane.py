@@ -20,6 +20,10 @@ from serve.core.messages import NOTHING_SPENT, BatchReply, Items, Prediction, Ti
 from serve.core.query import Query
 
 
+# Whose requests wait behind all others: nobody waits for their answers. No token can have that name.
+BACKGROUND = "\0mirror"
+
+
 @dataclass(eq=False, slots=True)
 class Ticket:
     """One request on its way through a lane.
@@ -76,6 +80,7 @@ class Ticket:
             },
             queue_s=self.queue_s,
             timings=self.timings,
+            troubled=any(piece.troubled for piece in self.pieces.values()),
         )
 
 
@@ -143,7 +148,9 @@ class Lane:
         before = self._shares[ticket.principal] - self._behind(ticket)
         end = self._begin(ticket.principal) + before + ticket.waiting
         for principal, images in self._shares.items():
-            if principal != ticket.principal:
+            if BACKGROUND in (principal, ticket.principal):
+                before += images * (principal != BACKGROUND)
+            elif principal != ticket.principal:
                 before += min(images, max(0, math.ceil(end - self._served[principal])))
         return before
 
@@ -194,6 +201,9 @@ class Lane:
         at = size = 0
         while at < images and self._queues:
             ticket = self._next()
+            # Whoever waits for an answer must not wait for images that nobody waits for.
+            if shares and ticket.principal == BACKGROUND != shares[0].ticket.principal:
+                break
             size += ticket.query.items.size_bytes
             if parts and size > self._limits.max_batch_bytes:
                 break
@@ -201,7 +211,8 @@ class Lane:
             shares.append(Share(ticket=ticket, start=start, at=at, count=items.count))
             parts.append(items)
             at += items.count
-            self._virtual_time = self._served[ticket.principal]
+            if ticket.principal != BACKGROUND:
+                self._virtual_time = self._served[ticket.principal]
             self._served[ticket.principal] += items.count
             if not ticket.waiting:
                 self._take_out(ticket)
@@ -218,7 +229,10 @@ class Lane:
         if len(self._queues) == 1:
             return next(iter(self._queues.values()))[0]
         heads = (queue[0] for queue in self._queues.values())
-        return min(heads, key=lambda ticket: (self._served[ticket.principal], ticket.arrived))
+        return min(heads, key=self._turn)
+
+    def _turn(self, head: Ticket) -> tuple[bool, float, float]:
+        return head.principal == BACKGROUND, self._served[head.principal], head.arrived
 
     def _begin(self, principal: str) -> float:
         """How far a principal counts as served: who comes anew is owed nothing for the time before."""
@@ -229,9 +243,10 @@ class Lane:
         missing = self.images + ticket.waiting - self._limits.max_queue_images
         fair = self._shares[ticket.principal] + ticket.waiting
         left, victims = self._shares.copy(), list[Ticket]()
-        for principal in sorted(left, key=left.__getitem__, reverse=True):
+        for principal in sorted(left, key=lambda who: (who == BACKGROUND, left[who]), reverse=True):
             for other in reversed(self._queues.get(principal, ())):
-                if missing > 0 and not other.taken and left[principal] - other.waiting >= fair:
+                yields = principal == BACKGROUND or left[principal] - other.waiting >= fair
+                if missing > 0 and not other.taken and yields:
                     victims.append(other)
                     left[principal] -= other.waiting
                     missing -= other.waiting

@@ -37,6 +37,7 @@ def merge(rows: Mapping[int, tuple[BatchReply, int]], failures: Mapping[int, tup
         messages=messages,
         outputs={name: _stack(name, rows, len(indexes)) for name in replies[0].outputs},
         timings=reduce(Timings.plus, (reply.timings for reply in replies)),
+        troubled=any(reply.troubled for reply in replies),
     )
 
 

@@ -202,12 +202,14 @@ class BatchReply:
         status: n gRPC codes; 0 is OK.
         messages: Public text of each failed image, by index.
         outputs: Name -> float32 [n, columns]; rows of failed images are NaN.
+        troubled: Whether an attempt had failed, or taken far too long, before this answer came.
     """
 
     status: tuple[int, ...]
     messages: Mapping[int, str]
     outputs: Mapping[str, NDArray[np.float32]]
     timings: Timings
+    troubled: bool = False
 
     @property
     def count(self) -> int:
@@ -222,6 +224,7 @@ class Prediction:
     Attributes:
         queue_s: Seconds from arrival to the release of the last image.
         timings: Summed over the batches that carried the request.
+        troubled: Whether any of these batches was.
     """
 
     status: tuple[int, ...]
@@ -229,3 +232,4 @@ class Prediction:
     outputs: Mapping[str, NDArray[np.float32]]
     queue_s: float
     timings: Timings
+    troubled: bool = False

@@ -88,8 +88,9 @@ def _translation(arm: Arm, own: tuple[str, ...], control: tuple[str, ...]) -> tu
     where = f"arms.{arm.name}.labels"
     _check_mapping(where, arm.labels, own, control)
     called = tuple(arm.labels.get(label, label) for label in own)
-    if called == control:  # also right where two classes have one name
-        return tuple(range(len(control)))
+    if called == control:
+        # Two classes of one name (ImageNet has such) are one: a label that is told cannot tell them apart.
+        return tuple(control.index(label) for label in control)
     foreign, missing = _without(called, control), _without(control, called)
     if foreign or missing:
         raise InvalidRequestError(

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from serve.core.errors import OverloadedError, TooLargeError
+from serve.core.errors import OverQuotaError, TooLargeError
 
 BURST_S = 5.0
 # Sums of floating-point seconds are a little off: whoever waits as long as was said must then be admitted.
@@ -67,7 +67,7 @@ class RateLimiter:
 
         Raises:
             TooLargeError: It is more than the bucket ever holds.
-            OverloadedError: It is more than the bucket holds now; says when it will fit.
+            OverQuotaError: It is more than the bucket holds now; says when it will fit.
         """
         limit = self._limit_of(name)
         if limit is None:
@@ -83,7 +83,7 @@ class RateLimiter:
         full_at = max(now, self._full_at.get(name, now)) + images / rate.images_per_s
         wait_s = full_at - now - rate.burst_s
         if wait_s > _ROUNDING_S:
-            raise OverloadedError(
+            raise OverQuotaError(
                 f"{name!r} has reached its rate limit, max_images_per_s = {rate.images_per_s:g}: "
                 f"a request of {images} images fits in {wait_s:.3g} s",
                 retry_after_s=wait_s,

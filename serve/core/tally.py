@@ -14,14 +14,17 @@ Names of the sums::
     class:7:arm_right           of these, by true class
     confusion:3:7               labelled images of class 3 that the arm called 7
     slow:200                    calls that took longer than 200 ms
-    multi_exposed, conflict, unmatched, dropped:record, dropped:mirror
+    multi_exposed               units of a split that met a second arm in one phase; stands with the control
+    conflict                    images whose label somebody contradicted; with the arm that was served
+    unmatched                   calls of which only a feedback token has told so far
+    dropped:record, dropped:mirror
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import combinations_with_replacement
+from operator import attrgetter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,25 +82,31 @@ ALIKE = ("both_right", "both_wrong")
 
 def products(tally: UnitTally) -> dict[str, int]:
     """The contribution of one unit to every sum; those that are 0 are left out."""
-    return {name: value for name, value in _products(tally) if value}
+    return {name: value for name, value in zip(_NAMES, _values(tally), strict=True) if value}
 
 
 def change(old: UnitTally, new: UnitTally) -> dict[str, int]:
     """What the sums change by when one unit's tally becomes another."""
-    before, after = products(old), products(new)
-    names = before.keys() | after.keys()
-    changes = {name: after.get(name, 0) - before.get(name, 0) for name in names}
-    return {name: value for name, value in changes.items() if value}
+    both = zip(_NAMES, _values(old), _values(new), strict=True)
+    return {name: after - before for name, before, after in both if after != before}
 
 
-def _products(tally: UnitTally) -> Iterator[tuple[str, int]]:
-    values: Mapping[str, int] = {name: getattr(tally, name) for name in FIELDS}
-    yield from values.items()
-    for head in dict.fromkeys(family[0] for family in FAMILIES):
-        yield f"{head}.units", int(values[head] > 0)
-    pairs = dict.fromkeys(pair for family in FAMILIES for pair in combinations_with_replacement(family, 2))
-    for one, other in pairs:
-        yield f"{one}*{other}", values[one] * values[other]
+_HEADS = tuple(dict.fromkeys(family[0] for family in FAMILIES))
+_PAIRS = tuple(
+    dict.fromkeys(pair for family in FAMILIES for pair in combinations_with_replacement(family, 2))
+)
+_NAMES = (*FIELDS, *(f"{head}.units" for head in _HEADS), *(f"{one}*{other}" for one, other in _PAIRS))
+# The same by the fields' places: each record and outcome that is settled comes by here.
+_OF = attrgetter(*FIELDS)
+_HEAD_PLACES = tuple(map(FIELDS.index, _HEADS))
+_PAIR_PLACES = tuple((FIELDS.index(one), FIELDS.index(other)) for one, other in _PAIRS)
+
+
+def _values(tally: UnitTally) -> list[int]:
+    """The contribution to each of `_NAMES`."""
+    values: tuple[int, ...] = _OF(tally)
+    seen = [int(values[head] > 0) for head in _HEAD_PLACES]
+    return [*values, *seen, *[values[one] * values[other] for one, other in _PAIR_PLACES]]
 
 
 def brier_term(confidence: int, scale: int, *, right: bool) -> int:

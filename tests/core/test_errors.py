@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from serve.core import errors
-from serve.core.errors import Code, EngineError, OverloadedError, ServeError, UnavailableError
+from serve.core.errors import (
+    Code,
+    EngineError,
+    OverloadedError,
+    OverQuotaError,
+    ServeError,
+    UnavailableError,
+)
 
 KINDS = [
     kind
@@ -19,12 +26,13 @@ def test_every_code_is_the_code_of_a_class() -> None:
     assert {kind.code for kind in KINDS} == set(Code)
 
 
-def test_only_attempts_share_their_code() -> None:
-    """One class for each reaction; a failed attempt is the one special case of another class."""
+def test_only_special_cases_share_a_code() -> None:
+    """One class for each reaction; a failed attempt and a quota used up are cases of others."""
     own = [kind for kind in KINDS if kind.__base__ is ServeError]
     assert len(own) == len(Code)
-    assert [kind for kind in KINDS if kind not in own] == [EngineError]
+    assert {kind for kind in KINDS if kind not in own} == {EngineError, OverQuotaError}
     assert EngineError.code is UnavailableError.code
+    assert OverQuotaError.code is OverloadedError.code
 
 
 def test_the_drawn_tree_shows_every_class() -> None:
