@@ -5,10 +5,11 @@ integration runs it, the same test fails, so that nothing goes unproven unnotice
 """
 
 import os
-import shutil
 
 import pytest
 from hypothesis import settings
+
+from tests.programs import find_program
 
 # A busy machine makes single examples slow; pytest's own timeout holds what must be held.
 settings.register_profile("attnserve", deadline=None)
@@ -22,7 +23,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def _need(name: str, *, how: str) -> None:
-    if shutil.which(name) is not None:
+    if find_program(name) is not None:
         return
     message = f"needs {name}, which is not on PATH; to install it: {how}"
     if os.environ.get("REQUIRE_ALL") == "1":

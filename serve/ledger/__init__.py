@@ -1,0 +1,1 @@
+"""What is kept of experiments: documents, records, outcomes and their sums, in SQLite or PostgreSQL."""
