@@ -27,8 +27,8 @@ PROTOC := $(BIN)/python -m grpc_tools.protoc -Iserve/pb=proto
 PROTOS := $(patsubst proto/%,serve/pb/%,$(wildcard proto/*.proto))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-all test-slow check format proto proto-check bench loadtest soak faults deploy-check \
-        clean
+.PHONY: help setup serve test test-all test-slow simulate check format proto proto-check bench loadtest soak faults \
+        deploy-check report-picture clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ test-all: $(VENV)/.dev ## run the tests with the slow ones
 test-slow: $(VENV)/.dev ## run only the slow tests, but not those of `make faults`
 	@$(BIN)/python -m pytest -m slow --ignore tests/faults
 
+simulate: $(VENV)/.dev ## simulate experiments that are looked at all the time, print what the statistics reached
+	@$(BIN)/python -m pytest -m slow tests/core/statistics
+
 check: $(VENV)/.dev proto-check ## formatting, lint, types, import floors, stubs' drift
 	@$(BIN)/ruff format --check
 	@$(BIN)/ruff check
@@ -107,6 +110,9 @@ soak: $(VENV)/.dev ## send REQUESTS to a gateway whose engines break (ENGINE=fak
 
 faults: $(VENV)/.dev ## hurt real TorchServes under load, each in another way, and print what came of it
 	@FAULTS_SECONDS=$(FAULTS_SECONDS) $(BIN)/python -m pytest tests/faults
+
+report-picture: $(VENV)/.dev ## draw the picture of a report that README shows, from simulated data; needs chromium
+	@$(BIN)/python -m loadtests.example_report --picture serve/reporting/example.png
 
 deploy-check: $(VENV)/.dev ## check manifests, Dockerfiles and YAML
 	@$(BIN)/python deploy/check.py

@@ -17,6 +17,7 @@ from importlib.metadata import version
 import structlog
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
+from serve import laboratory
 from serve.audit import Act, AuditFile, AuditLog
 from serve.batcher import Batcher, Surroundings
 from serve.core.batching import Limits
@@ -29,6 +30,8 @@ from serve.edge.limits import EdgeLimits
 from serve.edge.rest_api import build_rest_app
 from serve.engines.pool import EnginePool, PoolOptions
 from serve.fleet import Fleet, FleetOf, build_fleet
+from serve.inference import Inference, RequestLimits
+from serve.laboratory import Laboratory
 from serve.loading import House
 from serve.metrics import Metrics
 from serve.repository import Repository
@@ -68,14 +71,37 @@ class Gateway:
         self._trust = Trust(config, metrics, self.audit.reloaded)
         access, certificates = self._trust.access, self._trust.certificates
         rates = RateLimiter(access.limit_of)
-        parts = Parts(repository, batcher, self.fleet.loader, metrics, usage, self.audit, rates)
+        inference = Inference(batcher, rates, metrics, _request_limits(config))
+        self._laboratory = Laboratory(
+            config,
+            laboratory.Surroundings(
+                repository=repository,
+                inference=inference,
+                metrics=metrics,
+                registry=self.registry,
+                audit=self.audit,
+                keys=self._trust.keys,
+            ),
+        )
+        parts = Parts(
+            repository=repository,
+            directory=self._laboratory.directory,
+            inference=inference,
+            trials=self._laboratory.trials,
+            batcher=batcher,
+            loader=self.fleet.loader,
+            metrics=metrics,
+            usage=usage,
+            audit=self.audit,
+        )
         self.service = Service(parts, _service_options(config))
         limits = _edge_limits(config)
-        self.grpc = build_grpc_server(self.service, access, limits)
-        rest = build_rest_app(self.service, access, limits)
+        self.grpc = build_grpc_server(self.service, access, limits, self._laboratory.desk)
+        rest = build_rest_app(self.service, access, limits, self._laboratory.desk)
         self._doors = Doors(config, self.grpc, rest, limits, certificates)
         self.addresses = Addresses(http="", grpc="", metrics="")
         repository.on_change = self.grpc.refresh
+        self._laboratory.on_change = self.grpc.refresh
         self._ends = 0.0
         self._exit = contextlib.AsyncExitStack()
 
@@ -87,7 +113,10 @@ class Gateway:
             ServeError: TorchServe cannot be started.
         """
         try:
+            self._laboratory.make_keys()
             self._trust.reloader.load()
+        except OSError as error:
+            raise SetupError(f"{self.config.experiment_keys_path}: {error.strerror}") from None
         except ValueError as error:
             raise SetupError(str(error)) from None
         self._exit.callback(self._doors.release)
@@ -96,11 +125,12 @@ class Gateway:
         self._publish_addresses()
         log.info("listening", **asdict(self.addresses))
         self.audit.record(Act(name="start", target="gateway"))
+        await self._laboratory.start()
         await self.fleet.start()
 
     async def run(self) -> None:
-        """Watch the engines, and the files that may change; does not end by itself."""
-        await asyncio.gather(self.fleet.run(), self._trust.reloader.run())
+        """Watch engines, experiments, and the files that may change; does not end by itself."""
+        await asyncio.gather(self.fleet.run(), self._trust.reloader.run(), self._laboratory.run())
 
     def reload(self) -> None:
         """Look at once at the files that may change: tokens and certificates."""
@@ -124,6 +154,7 @@ class Gateway:
         # Whoever is still here has heard why; the doors need a moment to send it.
         left = self._ends - time.monotonic() - ENDING_S
         await self._pool.close()
+        await self._laboratory.close(max(DOORS_GRACE_S, left / 2))
         await asyncio.gather(self._doors.close(DOORS_GRACE_S), self.fleet.stop(max(DOORS_GRACE_S, left)))
         log.info("drained")
         self.audit.record(Act(name="stop", target="gateway"))
@@ -173,10 +204,12 @@ def _batching_limits(config: Config) -> Limits:
 def _service_options(config: Config) -> ServiceOptions:
     return ServiceOptions(
         version=version("attnserve"),
-        request_timeout_s=config.request_timeout_s,
-        max_request_images=config.max_request_images,
         max_queue_delay_s=config.batching.max_queue_delay_ms / 1e3,
     )
+
+
+def _request_limits(config: Config) -> RequestLimits:
+    return RequestLimits(timeout_s=config.request_timeout_s, max_images=config.max_request_images)
 
 
 def _edge_limits(config: Config) -> EdgeLimits:

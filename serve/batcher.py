@@ -205,7 +205,8 @@ class Batcher:
                 await done
         except TimeoutError:
             raise DeadlineError(
-                f"the deadline of {left:.3f} s passed before model {model!r} answered"
+                f"the deadline of {left:.3f} s passed before model {model!r} answered",
+                begun=ticket.taken > 0,
             ) from None
         finally:
             self._open.discard(ticket)

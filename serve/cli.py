@@ -13,31 +13,32 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from serve import classify as classifying
-from serve import logs
+from serve import cli_alias, cli_experiment, logs
 from serve.classify import find_images, print_table
-from serve.client import AddressError, ClientError, TlsFiles, UnreachableError, connected
-from serve.config import ConfigError, read_config
+from serve.cli_parts import (
+    FAILED,
+    CaOption,
+    CertOption,
+    JsonOption,
+    KeyOption,
+    TokenOption,
+    console,
+    print_json,
+    stderr,
+    told_briefly,
+)
+from serve.client import TlsFiles, connected
+from serve.config import read_config
 from serve.trust import check
 
-FAILED, WRONG, UNREACHABLE = 1, 2, 3
-_EXIT_CODES: dict[type[Exception], int] = {
-    ConfigError: WRONG,
-    FileNotFoundError: WRONG,
-    AddressError: WRONG,
-    UnreachableError: UNREACHABLE,
-    ClientError: FAILED,
-}
 GRPC_URL = "grpc://127.0.0.1:8001"
 
 app = typer.Typer(
@@ -47,8 +48,8 @@ app = typer.Typer(
     help="Serve image classifiers with channel attention, and compare them on live traffic.",
     epilog="Start with: attnserve build --demo, then attnserve serve.",
 )
-console = Console(highlight=False)
-stderr = Console(stderr=True, highlight=False)
+app.add_typer(cli_experiment.app)
+app.add_typer(cli_alias.app)
 
 ConfigOption = Annotated[
     Path | None,
@@ -57,21 +58,6 @@ ConfigOption = Annotated[
 UrlOption = Annotated[
     str, typer.Option("--url", help="grpc://host:port or http://host:port of the gateway; grpcs, https: TLS.")
 ]
-CaOption = Annotated[
-    Path | None, typer.Option("--ca", help="PEM: whom to trust, for TLS.", metavar="FILE", show_default=False)
-]
-CertOption = Annotated[
-    Path | None,
-    typer.Option("--cert", help="PEM: certificate to show, for TLS.", metavar="FILE", show_default=False),
-]
-KeyOption = Annotated[
-    Path | None,
-    typer.Option("--key", help="PEM: its key, unless it is in --cert.", metavar="FILE", show_default=False),
-]
-TokenOption = Annotated[
-    str, typer.Option("--token", envvar="ATTNSERVE_TOKEN", help="Bearer token.", show_default=False)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON for machines.")]
 
 
 @app.command()
@@ -90,7 +76,7 @@ def serve(
 
     Example: attnserve serve --config gateway.yaml
     """
-    with _told_briefly():
+    with told_briefly():
         settings = read_config(config, os.environ)
         check(settings)
         images = find_images([tour]) if tour else []
@@ -135,11 +121,11 @@ def classify(  # noqa: PLR0913  each is an option of the command line
         async with connected(url, token, TlsFiles(ca=ca, certificate=cert, key=key)) as client:
             return await classifying.classify(client, files, model or (), stderr)
 
-    with _told_briefly():
+    with told_briefly():
         files = find_images(images)
         rows = asyncio.run(ask())
     if as_json:
-        _print_json([asdict(row) for row in rows])
+        print_json([asdict(row) for row in rows])
     else:
         classifying.show(console, rows)
     raise typer.Exit(FAILED if any(row.error for row in rows) else 0)
@@ -164,12 +150,12 @@ def models(
         async with connected(url, token, TlsFiles(ca=ca, certificate=cert, key=key)) as client:
             return await client.index()
 
-    with _told_briefly():
+    with told_briefly():
         entries = asyncio.run(ask())
     columns = ("name", "version", "state", "reason")
     found = [{column: entry.get(column, "") for column in columns} for entry in entries]
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         print_table(console, columns, [tuple(entry.values()) for entry in found])
 
@@ -216,7 +202,7 @@ def doctor(
     with stderr.status("looking at settings, archives and this machine"):
         told = doctoring.examine(config, os.environ)
     if as_json:
-        _print_json(doctoring.as_documents(told))
+        print_json(doctoring.as_documents(told))
     else:
         doctoring.show(console, told)
     raise typer.Exit(doctoring.exit_code(told, strict=strict))
@@ -237,25 +223,11 @@ def _options(
     pass
 
 
-@contextmanager
-def _told_briefly() -> Iterator[None]:
-    """Turn what is expected to fail into a line and an exit code; a bug keeps its traceback."""
-    try:
-        yield
-    except tuple(_EXIT_CODES) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(_EXIT_CODES[type(error)]) from None
-
-
 def _program() -> str:
     """How this program was called: by its name where PATH finds it, else by its path."""
     called = Path(sys.argv[0])
     found = shutil.which(called.name)
     return called.name if found and Path(found).samefile(called) else str(called)
-
-
-def _print_json(document: object) -> None:
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def main() -> None:

@@ -107,7 +107,7 @@ async def connected(url: str, token: str = "", tls: TlsFiles | None = None) -> A
     Raises:
         AddressError: The address has another form, or a file or the token cannot be used.
     """
-    _check(url, token)
+    check_address(url, token)
     scheme, _, target = url.partition("://")
     files = tls or TlsFiles()
     if scheme in ("grpc", "grpcs") and target:
@@ -116,14 +116,19 @@ async def connected(url: str, token: str = "", tls: TlsFiles | None = None) -> A
     elif scheme in ("http", "https") and target:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         async with httpx.AsyncClient(
-            base_url=url, timeout=TIMEOUT_S, headers=headers, trust_env=False, verify=_context(files)
+            base_url=url, timeout=TIMEOUT_S, headers=headers, trust_env=False, verify=tls_context(files)
         ) as http:
             yield RestClient(http, url)
     else:
         raise AddressError(f"url is {url!r}, expected {' or '.join(f'{one}://host:port' for one in SCHEMES)}")
 
 
-def _check(url: str, token: str) -> None:
+def check_address(url: str, token: str) -> None:
+    """See that an address and a token can be sent as they are.
+
+    Raises:
+        AddressError: One cannot; the token is not shown.
+    """
     try:
         _ = urlsplit(url).port
     except ValueError as error:
@@ -137,14 +142,19 @@ def _channel(target: str, tls: TlsFiles | None) -> grpc.aio.Channel:
     options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
     if tls is None:
         return grpc.aio.insecure_channel(target, options=options)
-    _context(tls)  # says what is wrong with a file; gRPC would say that the gateway cannot be reached
+    tls_context(tls)  # says what is wrong with a file; gRPC would say that the gateway cannot be reached
     ca, certificate = (file.read_bytes() if file else None for file in (tls.ca, tls.certificate))
     key = tls.key.read_bytes() if tls.key else certificate
     credentials = grpc.ssl_channel_credentials(ca, key, certificate)
     return grpc.aio.secure_channel(target, credentials, options=options)
 
 
-def _context(tls: TlsFiles) -> ssl.SSLContext:
+def tls_context(tls: TlsFiles) -> ssl.SSLContext:
+    """Whom to trust and what to show.
+
+    Raises:
+        AddressError: A file cannot be used.
+    """
     if tls.key and not tls.certificate:
         raise AddressError(f"key {str(tls.key)!r} needs a certificate")
     context = httpx.create_ssl_context(trust_env=False)
@@ -249,7 +259,7 @@ class RestClient:
             kind = (
                 UnreachableError if response.status_code == httpx.codes.SERVICE_UNAVAILABLE else ClientError
             )
-            raise kind(f"{self._url}: {response.status_code}: {_public_error(response)}")
+            raise kind(f"{self._url}: {response.status_code}: {public_error(response)}")
         return response.json()
 
 
@@ -277,7 +287,8 @@ def _verdicts(labels: Sequence[str], floats: Sequence[float], errors: str) -> tu
     )
 
 
-def _public_error(response: httpx.Response) -> str:
+def public_error(response: httpx.Response) -> str:
+    """What the gateway says of a call that it refused."""
     try:
         return str(response.json()["error"])
     except (ValueError, KeyError, TypeError):

@@ -151,7 +151,7 @@ def _explain(detail: ErrorDetails) -> str:
     if not where:
         return message
     # A secret may stand where a digest or a token should, or where a file should that holds it.
-    private = detail["loc"][0] in ("tokens", "tokens_file", "tls")
+    private = detail["loc"][0] in ("tokens", "tokens_file", "tls") or detail["loc"][-1] == "store_url"
     secret = private and detail["loc"][-1] not in ("name", "role", "client_role")
     return f"{where}: {message}" if secret else f"{where}: {message}, got {detail['input']!r}"
 

@@ -28,6 +28,7 @@ OUTCOMES: Mapping[Code, str] = {
     Code.FORBIDDEN: "client_error",
     Code.UNSUPPORTED: "client_error",
     Code.CONFLICT: "client_error",
+    Code.CHANGED: "client_error",
     Code.OVERLOADED: "shed",
     Code.DEADLINE: "timeout",
     Code.CALLER_GONE: "cancelled",
@@ -44,7 +45,7 @@ REQUEST_BUCKETS = (
 STAGE_BUCKETS = (0.0001, 0.00025, 0.0005, *REQUEST_BUCKETS)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 ENGINE_OUTCOMES = ("ok", "lost", "timeout", "overloaded", "unreachable", "missing", "refused", "garbled")
-RELOADED = ("tokens", "certificates")
+RELOADED = ("tokens", "certificates", "experiment_keys", "experiments")
 # Of those, the ones that say something of the engine, and one that is no failure.
 EJECTION_REASONS = ("lost", "timeout", "overloaded", "unreachable", "missing", "garbled", "slow")
 BREAKER_STATES = ("closed", "open", "half_open")

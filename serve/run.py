@@ -12,6 +12,7 @@ import uvloop
 from rich.console import Console
 
 from serve.app import Gateway
+from serve.config import ConfigError
 from serve.core.errors import ServeError
 from serve.doors import SetupError
 from serve.fleet import FleetOf, build_fleet
@@ -46,7 +47,11 @@ async def serve(
     stopped = asyncio.Event()
     for number in SIGNALS:
         loop.add_signal_handler(number, stopped.set)
-    gateway = Gateway(config, fleet_of)
+    try:
+        gateway = Gateway(config, fleet_of)
+    except ConfigError as error:
+        stderr.print(str(error), markup=False, soft_wrap=True)
+        return WRONG
     loop.add_signal_handler(signal.SIGHUP, _on_hangup(loop, gateway.reload, stopped.set))
     work = asyncio.create_task(_work(gateway, when_ready), name="work")
     stop = asyncio.create_task(stopped.wait(), name="stop")

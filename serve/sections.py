@@ -50,6 +50,14 @@ def _path_of_pem(path: Path) -> Path:
     return path
 
 
+def _store_url(text: str) -> str:
+    # Not the URL itself in the message: it may hold a password.
+    if text and not text.startswith(("sqlite:///", "postgresql+psycopg://")):
+        raise ValueError("must begin with sqlite:/// or postgresql+psycopg://")
+    return text
+
+
+StoreUrl = Annotated[str, AfterValidator(_store_url)]
 UsablePath = Annotated[Path, AfterValidator(_usable_path)]
 PemFile = Annotated[UsablePath, AfterValidator(_path_of_pem)]
 
@@ -186,6 +194,36 @@ class TlsConfig(Section):
         if self.client_ca and not self.certificate:
             raise ValueError("tls.client_ca needs tls.certificate and tls.key")
         return self
+
+
+class ExperimentsConfig(Section):
+    """Where experiments are kept, and what they may cost."""
+
+    enabled: bool = Field(default=True, description="Whether this gateway takes part in experiments.")
+    store_url: StoreUrl = Field(
+        default="",
+        description="sqlite:///FILE or postgresql+psycopg://USER@HOST/DB; empty: experiments.db in run_dir.",
+    )
+    poll_interval_s: Seconds = Field(
+        default=2.0, description="How often experiments are looked at for changes and for harm."
+    )
+    keys_file: UsablePath | None = Field(
+        default=None,
+        description="YAML file with unit_key and one or two token_keys; empty: made in run_dir, SQLite only.",
+    )
+    token_life_s: Seconds = Field(
+        default=7 * 86400.0, description="How long after an answer its true label may be told."
+    )
+    keep_raw_days: Seconds = Field(
+        default=90.0, description="How long single predictions are kept; the sums stay."
+    )
+    max_queued_records: Count = Field(
+        default=20_000, description="Most calls that wait to be written; more are dropped and counted."
+    )
+    max_mirrors: Count = Field(
+        default=32, description="Most requests that a mirrored arm works on at once; more are not mirrored."
+    )
+    mirror_timeout_s: Seconds = Field(default=10.0, description="Deadline of a mirrored call.")
 
 
 def check_tokens(tokens: Sequence[TokenConfig]) -> None:

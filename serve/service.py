@@ -1,34 +1,44 @@
 """Service: the only place where the steps of a request meet.
 
-resolve the name -> check against the card -> wait and run in the batcher -> compose the answer ->
-count it, once, whatever happened. Both doors (gRPC and REST) call it; it knows neither.
+resolve the name -> ask the model, or the arms of the experiment, that is called so -> count it, once,
+whatever happened. Both doors (gRPC and REST) call it; it knows neither.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from serve.audit import Act, AuditLog
 from serve.batcher import Batcher
-from serve.core.answer import compose, fault
 from serve.core.call import Call
-from serve.core.catalog import IndexEntry, ModelConfig, ModelMetadata, ModelUsage, ServerMetadata
+from serve.core.catalog import (
+    IndexEntry,
+    ModelConfig,
+    ModelMetadata,
+    ModelState,
+    ModelUsage,
+    ServerMetadata,
+)
 from serve.core.describe import EXTENSIONS, model_config, model_metadata
-from serve.core.errors import CallerGoneError, InternalError, ServeError, UnavailableError, UnsupportedError
-from serve.core.messages import InferRequest, InferResponse, ModelRef, Parameter, Prediction
-from serve.core.query import Query, interpret
-from serve.core.ratelimit import RateLimiter
+from serve.core.errors import (
+    CallerGoneError,
+    InternalError,
+    NotFoundError,
+    ServeError,
+    UnavailableError,
+    UnsupportedError,
+)
+from serve.core.messages import InferRequest, InferResponse, Parameter
+from serve.experiments.directory import Directory
+from serve.experiments.trials import Trials
+from serve.inference import OK, Inference, Progress
 from serve.metrics import OUTCOMES, UNKNOWN, Metrics
-from serve.repository import Repository
+from serve.repository import Entry, Repository
 from serve.usage import Served, UsageBook
-
-OK = "ok"
 
 
 class Loader(Protocol):
@@ -45,32 +55,33 @@ class Loader(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceOptions:
-    """Limits of a request.
+    """What the service tells about itself.
 
     Attributes:
-        request_timeout_s: Deadline of a request whose caller sets none, and the longest that is granted.
-        max_request_images: Most images in one request.
         max_queue_delay_s: For the model configuration only.
         version: Of this server.
     """
 
     version: str
-    request_timeout_s: float = 30.0
-    max_request_images: int = 128
     max_queue_delay_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The objects that the service ties together; `clock` is the one that deadlines are told by."""
+    """The objects that the service ties together; `clock` is the one that deadlines are told by.
+
+    Without `trials` there are no experiments.
+    """
 
     repository: Repository
+    directory: Directory
+    inference: Inference
+    trials: Trials | None
     batcher: Batcher
     loader: Loader
     metrics: Metrics
     usage: UsageBook
     audit: AuditLog
-    rates: RateLimiter
     clock: Callable[[], float] = time.monotonic
 
 
@@ -92,7 +103,7 @@ class Service:
         Raises:
             ServeError: Why there is no answer.
         """
-        progress = _Progress(started=self._parts.clock())
+        progress = Progress(started=self._parts.clock())
         self._enter()
         try:
             return await self._infer(request, call, progress)
@@ -109,19 +120,15 @@ class Service:
             self._leave()
             self._account(call, progress)
 
-    async def _infer(self, request: InferRequest, call: Call, progress: _Progress) -> InferResponse:
-        entry = self._parts.repository.find(request.model, request.version)
-        progress.ref = entry.ref
+    async def _infer(self, request: InferRequest, call: Call, progress: Progress) -> InferResponse:
+        found = self._parts.directory.find(request.model, request.version)
         if self.draining:
+            progress.ref = self._parts.directory.model(request.model, request.version).ref
             raise UnavailableError("the server is shutting down", retry_after_s=1.0)
-        card = entry.serving_card()
-        query = interpret(request, card, max_images=self._options.max_request_images)
-        progress.images = query.items.count
-        self._parts.rates.take(call.principal, query.items.count, self._parts.clock())
-        deadline = self._deadline(query, call, progress)
-        with self._parts.metrics.inflight.labels(card.ref.name).track_inprogress():
-            progress.prediction = await self._parts.batcher.predict(card, query, deadline, call.principal)
-        return compose(query, progress.prediction, card)
+        if isinstance(found, Entry):
+            return (await self._parts.inference.answer(found, request, call, progress)).response
+        assert self._parts.trials, "who finds experiments can also run them"  # noqa: S101  our own invariant
+        return await self._parts.trials.infer(found, request, call, progress)
 
     def refused(self, protocol: str, error: ServeError) -> None:
         """Count an inference request that the edge refused before it could be asked of `infer`.
@@ -146,7 +153,7 @@ class Service:
         Raises:
             NotFoundError: It is not known.
         """
-        return self._parts.repository.find(name, version).ready and not self.draining
+        return self._parts.directory.model(name, version).ready and not self.draining
 
     def server_metadata(self) -> ServerMetadata:
         """Name, version and extensions of this server."""
@@ -159,14 +166,14 @@ class Service:
             NotFoundError: It is not known.
             UnavailableError: It has never been ready.
         """
-        card = self._parts.repository.find(name, version).known_card()
-        versions = tuple(entry.ref.version for entry in self._parts.repository.entries(name))
-        return model_metadata(card, versions)
+        card = self._parts.directory.model(name, version).known_card()
+        versions = tuple(entry.ref.version for entry in self._parts.repository.entries(card.ref.name))
+        return replace(model_metadata(card, versions), name=name)
 
     def model_config(self, name: str, version: str = "") -> ModelConfig:
         """The model_configuration extension's view of a model; raises as `model_metadata`."""
-        card = self._parts.repository.find(name, version).known_card()
-        return model_config(card, max_queue_delay_s=self._options.max_queue_delay_s)
+        card = self._parts.directory.model(name, version).known_card()
+        return replace(model_config(card, max_queue_delay_s=self._options.max_queue_delay_s), name=name)
 
     def model_statistics(self, name: str = "", version: str = "") -> tuple[ModelUsage, ...]:
         """What the versions have done since the start: all, those of a model, or one.
@@ -180,8 +187,10 @@ class Service:
         return tuple(self._parts.usage.read(entry.ref) for entry in entries)
 
     def repository_index(self, *, ready_only: bool = False) -> tuple[IndexEntry, ...]:
-        """A line for every version that is known."""
-        return self._parts.repository.index(ready_only=ready_only)
+        """A line for every version that is known, and for every alias and experiment that can be called."""
+        standing = (self._line(name) for name in self._parts.directory.names())
+        more = tuple(line for line in standing if line.state is ModelState.READY or not ready_only)
+        return (*self._parts.repository.index(ready_only=ready_only), *more)
 
     def denied(self, act: Act, error: ServeError) -> None:
         """Take down an administrative act that the edge refused: no token, no role, unreadable."""
@@ -221,9 +230,14 @@ class Service:
         """Requests that wait for their answer."""
         return self._inflight
 
-    def _deadline(self, query: Query, call: Call, progress: _Progress) -> float:
-        latest = progress.started + min(self._options.request_timeout_s, query.timeout_s or math.inf)
-        return latest if call.deadline is None else min(latest, call.deadline)
+    def _line(self, name: str) -> IndexEntry:
+        try:
+            ready = self._parts.directory.model(name).ready
+            reason = "" if ready else "the model that answers is not ready"
+        except NotFoundError as error:
+            ready, reason = False, error.message
+        state = ModelState.READY if ready else ModelState.UNAVAILABLE
+        return IndexEntry(name=name, version="", state=state, reason=reason)
 
     def _enter(self) -> None:
         self._inflight += 1
@@ -234,7 +248,7 @@ class Service:
         if not self._inflight:
             self._idle.set()
 
-    def _account(self, call: Call, progress: _Progress) -> None:
+    def _account(self, call: Call, progress: Progress) -> None:
         metrics, ref = self._parts.metrics, progress.ref
         duration = self._parts.clock() - progress.started
         served = (ref.name, ref.version) if ref else (UNKNOWN, "")
@@ -258,23 +272,6 @@ class Service:
                 wall_ms=time.time_ns() // 1_000_000,
             ),
         )
-
-
-@dataclass(slots=True)
-class _Progress:
-    """How far one request has come; written on the way, read once at its end."""
-
-    started: float
-    ref: ModelRef | None = None
-    images: int = 0
-    prediction: Prediction | None = None
-    outcome: str = OK
-
-    def images_by_outcome(self) -> Counter[str]:
-        """Images of the request by how each ended: all as the request did, unless it was answered."""
-        if self.prediction is None or self.outcome != OK:
-            return Counter({self.outcome: self.images})
-        return Counter(OUTCOMES[fault(status).code] if status else OK for status in self.prediction.status)
 
 
 def _shutting_down() -> ServeError:

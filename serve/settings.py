@@ -18,6 +18,7 @@ from serve.sections import (
     BatchingConfig,
     Count,
     EngineConfig,
+    ExperimentsConfig,
     ModelName,
     ModelVersion,
     Port,
@@ -104,11 +105,31 @@ class Config(Section):
     attempts: AttemptsConfig = AttemptsConfig()
     torchserve: TorchServeConfig = TorchServeConfig()
     tls: TlsConfig = TlsConfig()
+    experiments: ExperimentsConfig = ExperimentsConfig()
 
     @property
     def audit_path(self) -> Path:
         """The file that gets a line for every administrative act."""
         return self.audit_file or self.run_dir / "audit.jsonl"
+
+    @property
+    def experiments_url(self) -> str:
+        """Where experiments are kept, for SQLAlchemy."""
+        return self.experiments.store_url or f"sqlite:///{self.run_dir.absolute() / 'experiments.db'}"
+
+    @property
+    def experiment_keys_path(self) -> Path:
+        """The file with the secrets of experiments."""
+        return self.experiments.keys_file or self.run_dir / "experiment_keys.yaml"
+
+    @model_validator(mode="after")
+    def _keys_are_shared(self) -> Self:
+        given = self.experiments
+        if given.store_url.startswith("postgresql") and not given.keys_file:
+            raise ValueError(
+                "experiments.keys_file is missing: gateways that share a store must share its keys, too"
+            )
+        return self
 
     @model_validator(mode="after")
     def _closed_or_local(self) -> Self:

@@ -9,10 +9,13 @@ from prometheus_client import CollectorRegistry
 from serve.certificates import Certificates
 from serve.config import ConfigError, tokens_in_force
 from serve.core.access import Access, Role, Token
+from serve.experiments.keys import Keys
 from serve.metrics import Metrics
 from serve.reloading import Reloader, Source
 from serve.sections import TokenConfig
 from serve.settings import Config
+
+EXPERIMENT_KEYS = "experiment_keys"
 
 
 class Trust:
@@ -21,6 +24,8 @@ class Trust:
     Attributes:
         access: Who may do what.
         certificates: Of both doors; None without TLS.
+        keys: Of experiments; there are none where these are disabled.
+        sources: Where all that comes from.
         reloader: Its `load` comes before the first caller.
     """
 
@@ -29,9 +34,11 @@ class Trust:
         self._config = config
         self._metrics = metrics
         certified = Role[config.tls.client_role.upper()] if config.tls.client_ca else None
+        self.keys = Keys()
         self.access = Access(tokens=_tokens(config.tokens), certified=certified)
         self.certificates = Certificates() if config.tls.certificate else None
-        self.reloader = Reloader(tuple(self._sources()), config.reload_interval_s, metrics, on_reload)
+        self.sources = tuple(self._sources())
+        self.reloader = Reloader(self.sources, config.reload_interval_s, metrics, on_reload)
 
     def _sources(self) -> Iterable[Source]:
         config, tls = self._config, self._config.tls
@@ -40,11 +47,19 @@ class Trust:
         if self.certificates:
             files = tuple(file for file in (tls.certificate, tls.key, tls.client_ca) if file)
             yield Source(what="certificates", files=files, apply=self._replace_certificates)
+        if config.experiments.enabled:
+            keys = config.experiment_keys_path
+            yield Source(what=EXPERIMENT_KEYS, files=(keys,), apply=self._replace_keys)
 
     def _replace_tokens(self, contents: Sequence[bytes]) -> str:
         (content,) = contents
         self.access.tokens = _tokens(tokens_in_force(self._config, content))
         return f"tokens of {', '.join(sorted({token.name for token in self.access.tokens}))}"
+
+    def _replace_keys(self, contents: Sequence[bytes]) -> str:
+        (content,) = contents
+        self.keys.replace(content, str(self._config.experiment_keys_path))
+        return "keys of experiments"
 
     def _replace_certificates(self, contents: Sequence[bytes]) -> str:
         assert self.certificates is not None  # noqa: S101  the source is there only with them
@@ -59,8 +74,12 @@ def check(config: Config) -> None:
     Raises:
         ConfigError: One cannot be used.
     """
+    metrics = Metrics(CollectorRegistry())
+    sources = Trust(config, metrics, lambda _what, _reason: None).sources
+    # A gateway makes that file itself where none is named.
+    named = [one for one in sources if one.what != EXPERIMENT_KEYS or config.experiments.keys_file]
     try:
-        Trust(config, Metrics(CollectorRegistry()), lambda _what, _reason: None).reloader.load()
+        Reloader(named, config.reload_interval_s, metrics).load()
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

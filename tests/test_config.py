@@ -15,6 +15,7 @@ from serve.sections import (
     AttemptsConfig,
     BatchingConfig,
     EngineConfig,
+    ExperimentsConfig,
     TlsConfig,
     TokenConfig,
     TorchServeConfig,
@@ -23,7 +24,16 @@ from serve.settings import Config
 
 DIGEST = "0123456789abcdef" * 4
 OTHER_DIGEST = DIGEST[::-1]
-SECTIONS = (Config, BatchingConfig, AttemptsConfig, TorchServeConfig, EngineConfig, TokenConfig, TlsConfig)
+SECTIONS = (
+    Config,
+    BatchingConfig,
+    AttemptsConfig,
+    TorchServeConfig,
+    EngineConfig,
+    TokenConfig,
+    TlsConfig,
+    ExperimentsConfig,
+)
 
 
 def read(tmp_path: Path, text: str, **environment: str) -> Config:

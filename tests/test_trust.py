@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from serve.config import ConfigError
 from serve.core.access import Role
+from serve.experiments.keys import make
 from serve.metrics import Metrics
 from serve.settings import Config
 from serve.trust import Trust, check
@@ -27,7 +28,8 @@ def entry(name: str, secret: str, **more: object) -> dict[str, object]:
 
 def trust(settings: Mapping[str, object]) -> Trust:
     """Of a gateway that starts."""
-    made = Trust(Config.model_validate(settings), Metrics(CollectorRegistry()), lambda _what, _why: None)
+    config = Config.model_validate({"experiments": {"enabled": False}, **settings})
+    made = Trust(config, Metrics(CollectorRegistry()), lambda _what, _why: None)
     made.reloader.load()
     return made
 
@@ -67,6 +69,20 @@ def test_a_callers_certificate_has_the_role_of_the_configuration(tmp_path: Path,
     assert made.access.authorize(None, role, "ci") == "ci"
     assert made.access.certified is role
     assert made.certificates is not None
+
+
+def test_keys_of_experiments_are_read_and_checked(tmp_path: Path) -> None:
+    """Those of the file that the operator names; one that is no good is named, before the start, too."""
+    file = tmp_path / "keys.yaml"
+    settings = {"experiments": {"keys_file": str(file)}}
+    make(file)
+    assert len(trust(settings).keys.unit_hash("someone")) == 32
+    check(Config.model_validate(settings))
+    file.write_text("unit_key: short")
+    with pytest.raises(ValueError, match=r"keys.yaml: unit_key"):
+        trust(settings)
+    with pytest.raises(ConfigError, match=r"keys.yaml: unit_key"):
+        check(Config.model_validate(settings))
 
 
 def test_files_are_checked_without_starting(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY handlers handlers
 COPY model_store model_store
 COPY serve serve
-RUN /opt/attnserve/bin/pip install .
+RUN /opt/attnserve/bin/pip install ".[postgres,report]"
 
 FROM python:3.11.13-slim-bookworm
 COPY --from=build /opt/attnserve /opt/attnserve

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
 import grpc
+from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from serve.audit import Act
@@ -18,13 +20,17 @@ from serve.core.call import Call
 from serve.core.errors import NotFoundError
 from serve.core.room import Share
 from serve.edge import oip_proto
-from serve.edge.callers import name_from_grpc, only_one
+from serve.edge.callers import UNIT, name_from_grpc, only_one, only_unit
+from serve.edge.desk import Desk
+from serve.edge.experiments_grpc import SERVICE_NAME as EXPERIMENTS
+from serve.edge.experiments_grpc import ExperimentsGrpc
 from serve.edge.grpc_foreign import ForeignServices
-from serve.edge.grpc_methods import InferenceApi, Rpc
-from serve.edge.grpc_reading import Context, abort, read_message, read_small_message
+from serve.edge.grpc_methods import InferenceApi, RowsRpc, Rpc
+from serve.edge.grpc_reading import Context, abort, read_bulk_message, read_message, read_small_message
 from serve.edge.grpc_reflect import add_reflection
 from serve.edge.grpc_stream import Streams
 from serve.edge.limits import EdgeLimits
+from serve.edge.proto_bounds import MAX_BULK_FIELDS
 from serve.edge.refusals import denials, refusals
 from serve.edge.status import failure
 from serve.pb import open_inference_pb2 as pb
@@ -120,16 +126,38 @@ class GrpcEdge:
             return False
 
 
-def build_grpc_server(service: Service, access: Access, limits: EdgeLimits) -> GrpcEdge:
-    """Make the gRPC server; it is neither bound to a port nor started."""
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """What every call is taken by."""
+
+    service: Service
+    access: Access
+    limits: EdgeLimits
+
+
+def build_grpc_server(
+    service: Service, access: Access, limits: EdgeLimits, desk: Desk | None = None
+) -> GrpcEdge:
+    """Make the gRPC server; it is neither bound to a port nor started.
+
+    Args:
+        service: Answers inference requests.
+        access: Who may ask for what.
+        limits: What is read of a request.
+        desk: Where experiments are asked for; None: they are disabled.
+    """
     server = grpc.aio.server(options=_options(limits), maximum_concurrent_rpcs=limits.max_concurrent_calls)
-    api = InferenceApi(service)
-    handlers = {name: _unary_handler(rpc, access, service, limits) for name, rpc in api.unary().items()}
+    door = _Door(service, access, limits)
+    api, experiments = InferenceApi(service), ExperimentsGrpc(service, desk)
     streams = Streams(api, service, limits)
-    handlers["ModelStreamInfer"] = _stream_handler(streams, access, service)
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE_NAME, handlers),))
+    inference = _unary_handlers(api.unary(), door)
+    inference["ModelStreamInfer"] = _stream_handler(streams, access, service)
+    asked = _unary_handlers(experiments.unary(), door)
+    asked |= {name: _rows_handler(rpc, door) for name, rpc in experiments.rows().items()}
+    for name, handlers in ((SERVICE_NAME, inference), (EXPERIMENTS, asked)):
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
     foreign = ForeignServices(server, limits)
-    add_reflection(foreign, (SERVICE_NAME, health.SERVICE_NAME))
+    add_reflection(foreign, (SERVICE_NAME, EXPERIMENTS, health.SERVICE_NAME))
     return GrpcEdge(server, foreign, service, streams)
 
 
@@ -152,16 +180,15 @@ def _options(limits: EdgeLimits) -> list[tuple[str, int]]:
     ]
 
 
-def _unary_handler(
-    rpc: Rpc, access: Access, service: Service, limits: EdgeLimits
-) -> grpc.RpcMethodHandler[Any, Any]:
+def _unary_handlers(rpcs: Mapping[str, Rpc], door: _Door) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+    return {name: _unary_handler(rpc, door) for name, rpc in rpcs.items()}
+
+
+def _unary_handler(rpc: Rpc, door: _Door) -> grpc.RpcMethodHandler[Any, Any]:
     async def handle(_messages: object, context: Context) -> bytes:
         try:
-            with limits.room.share() as share:
-                with _watched(service, rpc, context):
-                    call = _call(context, access, rpc.needs)
-                with _watched(service, rpc, context, call.principal):
-                    request = oip_proto.parse(rpc.request, await _read(rpc, context, limits, share))
+            with door.limits.room.share() as share:
+                request, call = await _asked(rpc, context, door, share)
                 answer = await rpc.answer(request, call)
         except Exception as err:  # noqa: BLE001  the last line of defence; failure() logs bugs
             await abort(context, failure(err))
@@ -170,12 +197,38 @@ def _unary_handler(
     return grpc.stream_unary_rpc_method_handler(handle)  # see grpc_reading
 
 
-async def _read(rpc: Rpc, context: Context, limits: EdgeLimits, share: Share) -> bytes:
-    return await (read_message(context, limits, share) if rpc.infers else read_small_message(context, share))
+def _rows_handler(rpc: RowsRpc, door: _Door) -> grpc.RpcMethodHandler[Any, Any]:
+    async def handle(_messages: object, context: Context) -> None:
+        try:
+            with door.limits.room.share() as share:
+                request, call = await _asked(rpc, context, door, share)
+            async for row in rpc.answer(request, call):
+                await context.write(row.SerializeToString())
+        except Exception as err:  # noqa: BLE001  as above
+            await abort(context, failure(err))
+
+    return grpc.stream_stream_rpc_method_handler(cast("Any", handle))  # as below
+
+
+async def _asked(rpc: Rpc | RowsRpc, context: Context, door: _Door, share: Share) -> tuple[Message, Call]:
+    """Let the caller in, and read what it asks."""
+    with _watched(door.service, rpc, context):
+        call = _call(context, door.access, rpc.needs)
+    with _watched(door.service, rpc, context, call.principal):
+        return await _read(rpc, context, door.limits, share), call
+
+
+async def _read(rpc: Rpc | RowsRpc, context: Context, limits: EdgeLimits, share: Share) -> Message:
+    if rpc.infers:
+        return oip_proto.parse(rpc.request, await read_message(context, limits, share))
+    if rpc.bulk:
+        data = await read_bulk_message(context, limits, share)
+        return oip_proto.parse(rpc.request, data, MAX_BULK_FIELDS)
+    return oip_proto.parse(rpc.request, await read_small_message(context, share))
 
 
 def _watched(
-    service: Service, rpc: Rpc, context: Context, principal: str = ""
+    service: Service, rpc: Rpc | RowsRpc, context: Context, principal: str = ""
 ) -> contextlib.AbstractContextManager[None]:
     if rpc.infers:
         return refusals(service, "grpc")
@@ -203,10 +256,15 @@ def _call(context: Context, access: Access, needs: Role | None) -> Call:
     principal = ANONYMOUS if needs is None else _authorize(context, access, needs)
     remaining = cast("float | None", context.time_remaining())  # None without one, whatever the stubs say
     deadline = None if remaining is None else time.monotonic() + remaining
-    return Call(protocol="grpc", deadline=deadline, principal=principal)
+    unit = None if needs is None else only_unit(_metadata(context, UNIT))
+    return Call(protocol="grpc", deadline=deadline, principal=principal, unit=unit)
 
 
 def _authorize(context: Context, access: Access, needs: Role) -> str:
-    given = [str(value) for key, value in context.invocation_metadata() or () if key == "authorization"]
+    given = _metadata(context, "authorization")
     certificate = name_from_grpc(context.auth_context())
     return access.authorize(only_one(given), needs, certificate)
+
+
+def _metadata(context: Context, name: str) -> list[str]:
+    return [str(value) for key, value in context.invocation_metadata() or () if key == name]

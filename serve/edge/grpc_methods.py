@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +25,25 @@ class Rpc:
 
     Attributes:
         infers: Whether a call that is refused before it is understood counts as an inference request.
+        bulk: Whether it takes thousands of rows at once.
     """
 
     request: type[Message]
     needs: Role | None
     answer: Callable[[Any, Call], Awaitable[Message]]
     infers: bool = False
+    bulk: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RowsRpc:
+    """A method that is answered row by row; otherwise as `Rpc`."""
+
+    request: type[Message]
+    needs: Role | None
+    answer: Callable[[Any, Call], AsyncIterator[Message]]
+    infers: bool = False
+    bulk: bool = False
 
 
 class InferenceApi:

@@ -26,6 +26,8 @@ SLOW_S = 1.0
 # there is for slow ones. Twice what a probe waits, since a busy machine may be slow to look.
 SMALL_S = 2.0
 SMALL_BYTES = 1 << 20
+# Of outcomes and labels, which come in thousands.
+BULK_BYTES = 4 << 20
 # A call that gRPC itself has ended (the message was too large) looks like one without a message, until then.
 _ENDING_S = 0.1
 
@@ -71,9 +73,21 @@ async def read_small_message(context: Context, share: Share) -> bytes:
             message = await context.read()
     except TimeoutError:
         raise DeadlineError(f"the message did not arrive within {SMALL_S:g} s") from None
-    data = await _taken(message, share)
-    if len(data) > SMALL_BYTES:
-        raise TooLargeError(f"the message has {len(data)} bytes, those of this method at most {SMALL_BYTES}")
+    return _sized(await _taken(message, share), SMALL_BYTES)
+
+
+async def read_bulk_message(context: Context, limits: EdgeLimits, share: Share) -> bytes:
+    """Read the next message of a method that has middling ones; raises as `read_message`.
+
+    Raises:
+        TooLargeError: It is larger than `BULK_BYTES`.
+    """
+    return _sized(await read_message(context, limits, share), BULK_BYTES)
+
+
+def _sized(data: bytes, most: int) -> bytes:
+    if len(data) > most:
+        raise TooLargeError(f"the message has {len(data)} bytes, those of this method at most {most}")
     return data
 
 

@@ -40,14 +40,14 @@ _PARAMETERS: Mapping[type, Callable[[Any], pb.InferParameter]] = {
 }
 
 
-def parse(kind: type[M], data: bytes) -> M:
-    """Parse a message.
+def parse(kind: type[M], data: bytes, max_fields: int | None = None) -> M:
+    """Parse a message; `max_fields` where it may have more of them than others.
 
     Raises:
         InvalidRequestError: The bytes are no such message.
         TooLargeError: It would become too large.
     """
-    check_bounds(kind, data)
+    check_bounds(kind, data, max_fields)
     try:
         return kind.FromString(data)
     except DecodeError:

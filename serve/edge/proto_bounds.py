@@ -22,6 +22,8 @@ from serve.core.errors import TooLargeError
 
 # Fields of all sub-messages together; a request of a thousand images has a thousand and some.
 MAX_FIELDS = 1 << 14
+# The same for ten thousand outcomes or labels, of up to four fields each.
+MAX_BULK_FIELDS = 1 << 16
 # Numbers in typed contents, each of which becomes an object of Python's; raw tensors are no such numbers.
 MAX_NUMBERS = 1 << 20
 
@@ -34,20 +36,22 @@ _Content: TypeAlias = "_Plan | Callable[[memoryview], int]"
 _Plan: TypeAlias = Mapping[int, _Content]
 
 
-def check_bounds(kind: type[Message], data: bytes) -> None:
+def check_bounds(kind: type[Message], data: bytes, max_fields: int | None = None) -> None:
     """Refuse a message that would become too large; what is no message is the parser's to refuse.
 
     Raises:
-        TooLargeError: More than `MAX_FIELDS` or `MAX_NUMBERS`.
+        TooLargeError: More than `max_fields`, which is `MAX_FIELDS` where none are given, or `MAX_NUMBERS`.
     """
-    if len(data) > MAX_FIELDS:
-        _Count(kind, data).finish()
+    most = MAX_FIELDS if max_fields is None else max_fields
+    if len(data) > most:
+        _Count(kind, data, most).finish()
 
 
 class _Count:
     """Fields and numbers of one message, sub-messages included."""
 
-    def __init__(self, kind: type[Message], data: bytes) -> None:
+    def __init__(self, kind: type[Message], data: bytes, max_fields: int) -> None:
+        self._max_fields = max_fields
         self._fields = 0
         self._numbers = 0
         self._left = [(memoryview(data), _plan(kind.DESCRIPTOR))]
@@ -83,9 +87,9 @@ class _Count:
             self._check()
 
     def _check(self) -> None:
-        if self._fields > MAX_FIELDS or self._numbers > MAX_NUMBERS:
+        if self._fields > self._max_fields or self._numbers > MAX_NUMBERS:
             raise TooLargeError(
-                f"the message has more than {MAX_FIELDS} fields or {MAX_NUMBERS} typed numbers; "
+                f"the message has more than {self._max_fields} fields or {MAX_NUMBERS} typed numbers; "
                 "send tensors as raw contents"
             )
 

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.params import Depends as Dependency
-from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from serve.audit import Act
 from serve.core.access import Access, Role
-from serve.core.call import Call
 from serve.core.errors import CallerGoneError, InvalidRequestError
 from serve.core.messages import Parameter
 from serve.edge import absent, oip_json, oip_json_catalog, openapi
 from serve.edge import strict_json as js
-from serve.edge.callers import only_one
+from serve.edge.desk import Desk
+from serve.edge.experiments_rest import ExperimentsRest
 from serve.edge.limits import EdgeLimits
 from serve.edge.pages import add_pages
 from serve.edge.refusals import denials, refusals
 from serve.edge.rest_body import RoomForBodies, read_body
 from serve.edge.rest_errors import ErrorAnswers, http_error, validation_error
 from serve.edge.rest_http import CompressedAnswers, HeadAnswers, WholeAnswers
+from serve.edge.rest_routes import Route, build_router, call_of
 from serve.edge.tensors import show
 from serve.service import Service
 
@@ -36,25 +33,6 @@ T = TypeVar("T")
 
 REPOSITORY = "/v2/repository/models/{model}"
 MODEL = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One route: verbs and paths, what answers, which role it needs (None: open to all), its body's schema.
-
-    Attributes:
-        verbs: Separated by blanks; HEAD goes with GET.
-        shown: Whether `/docs` shows it.
-        infers: Whether a call that is refused before it is understood counts as an inference request.
-    """
-
-    verbs: str
-    paths: tuple[str, ...]
-    answer: Callable[..., Awaitable[Response]]
-    needs: Role | None = Role.INFER
-    body: Mapping[str, Any] = field(default_factory=dict)
-    infers: bool = False
-    shown: bool = True
 
 
 class RestApi:
@@ -128,7 +106,8 @@ class RestApi:
                 wants_json=_wants_json(request),
             )
             decoded = oip_json.decode_infer(body, model=model, version=version)
-        response = await _while_connected(request, self._service.infer(decoded, _call(request)))
+            call = call_of(request)
+        response = await _while_connected(request, self._service.infer(decoded, call))
         reply = oip_json.encode_infer(response, decoded)
         if reply.header_length is None:
             return Response(reply.content, media_type="application/json")
@@ -145,13 +124,13 @@ class RestApi:
     async def load(self, request: Request, model: str) -> JSONResponse:
         """Load a model, or load it anew."""
         parameters = await self._parameters("load", request, model)
-        await self._service.load_model(model, parameters, _call(request))
+        await self._service.load_model(model, parameters, call_of(request))
         return JSONResponse({})
 
     async def unload(self, request: Request, model: str) -> JSONResponse:
         """Let a model go."""
         parameters = await self._parameters("unload", request, model)
-        await self._service.unload_model(model, parameters, _call(request))
+        await self._service.unload_model(model, parameters, call_of(request))
         return JSONResponse({})
 
     async def shared_memory(self, region: str = "") -> JSONResponse:
@@ -173,8 +152,15 @@ class RestApi:
         return js.loads_object(body) if body else {}
 
 
-def build_rest_app(service: Service, access: Access, limits: EdgeLimits) -> FastAPI:
-    """Make the ASGI application: the protocol, `/` and `/docs`."""
+def build_rest_app(service: Service, access: Access, limits: EdgeLimits, desk: Desk | None = None) -> FastAPI:
+    """Make the ASGI application: the protocol, experiments, `/` and `/docs`.
+
+    Args:
+        service: Answers inference requests.
+        access: Who may ask for what.
+        limits: What is read of a request.
+        desk: Where experiments are asked for; None: they are disabled.
+    """
     app = FastAPI(
         title="attnserve",
         version=service.server_metadata().version,
@@ -189,52 +175,10 @@ def build_rest_app(service: Service, access: Access, limits: EdgeLimits) -> Fast
     app.add_middleware(ErrorAnswers)
     app.add_middleware(HeadAnswers)
     app.add_middleware(WholeAnswers)
-    app.include_router(_router(RestApi(service, limits), access, service))
+    routes = (*RestApi(service, limits).routes(), *ExperimentsRest(service, limits, desk).routes())
+    app.include_router(build_router(routes, access, service))
     add_pages(app)
     return app
-
-
-def _router(api: RestApi, access: Access, service: Service) -> APIRouter:
-    router = APIRouter()
-    for route in api.routes():
-        for path in route.paths:
-            router.add_api_route(
-                path,
-                route.answer,
-                methods=route.verbs.split(),
-                dependencies=_guard(access, route, service),
-                responses=openapi.ERROR,
-                openapi_extra=dict(route.body),
-                operation_id=f"{route.answer.__name__}{'_version' if '{version}' in path else ''}",
-                include_in_schema=route.shown and path != "/v2/",
-            )
-    return router
-
-
-def _guard(access: Access, route: Route, service: Service) -> list[Dependency]:
-    needs = route.needs
-    if needs is None:
-        return []
-
-    async def authorize(request: Request) -> None:
-        with _watched(service, route, request):
-            token = only_one(request.headers.getlist("authorization"))
-            certificate = getattr(request.state, "certificate", None)
-            request.state.principal = access.authorize(token, needs, certificate)
-
-    # HTTPBearer only tells `/docs` to offer a field for the token.
-    return [Depends(HTTPBearer(auto_error=False)), Depends(authorize)]
-
-
-def _watched(service: Service, route: Route, request: Request) -> AbstractContextManager[None]:
-    if route.infers:
-        return refusals(service, "http")
-    if route.needs is None or route.needs < Role.OPERATE:
-        return nullcontext()
-    peer = f"{request.client.host}:{request.client.port}" if request.client else ""
-    model = request.path_params.get("model", "")
-    act = Act(name=route.answer.__name__, target=model, protocol="http", peer=peer, principal="")
-    return denials(service, act)
 
 
 def _under_model(last: str) -> tuple[str, ...]:
@@ -254,10 +198,6 @@ def _absent(extension: str) -> Callable[[], Awaitable[Response]]:
 
 def _health(document: Mapping[str, Any], *, well: bool) -> JSONResponse:
     return JSONResponse(document, 200 if well else 503)
-
-
-def _call(request: Request) -> Call:
-    return Call(protocol="http", principal=request.state.principal)
 
 
 def _wants_json(request: Request) -> bool:

@@ -104,19 +104,25 @@ def _weight(parameter: str) -> float:
 
 
 class _Compressor:
-    """Holds an answer back until it is complete, then sends it compressed, or as it was."""
+    """Holds an answer back until it is complete, then sends it compressed, or as it was.
+
+    An answer that does not say how long it is has no end yet: it goes out as it is made.
+    """
 
     def __init__(self, send: Send, coding: str | None) -> None:
         self._send = send
         self._coding = coding
         self._start: Message = {}
         self._chunks: list[bytes] = []
+        self._streamed = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._start = message
-            return
-        if message["type"] != "http.response.body":
+            self._streamed = "content-length" not in Headers(raw=message["headers"])
+            if not self._streamed:
+                return
+        if self._streamed or message["type"] not in ("http.response.start", "http.response.body"):
             await self._send(message)
             return
         self._chunks.append(message.get("body", b""))

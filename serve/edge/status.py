@@ -34,6 +34,7 @@ STATUSES: Mapping[Code, Status] = {
     Code.FORBIDDEN: Status(grpc.StatusCode.PERMISSION_DENIED, 403),
     Code.UNSUPPORTED: Status(grpc.StatusCode.UNIMPLEMENTED, 501),
     Code.CONFLICT: Status(grpc.StatusCode.FAILED_PRECONDITION, 409),
+    Code.CHANGED: Status(grpc.StatusCode.ABORTED, 412),
     Code.OVERLOADED: Status(grpc.StatusCode.RESOURCE_EXHAUSTED, 429),
     Code.DEADLINE: Status(grpc.StatusCode.DEADLINE_EXCEEDED, 504),
     Code.CALLER_GONE: Status(grpc.StatusCode.CANCELLED, 499),  # nginx's number; HTTP has none

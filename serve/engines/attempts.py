@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -94,7 +94,7 @@ class Attempts:
                 if not done:
                     self._hedge(one)
                 elif reply := await self._settle(one, done):
-                    return reply
+                    return replace(reply, troubled=True) if one.failures or one.hedged else reply
         finally:
             for task, (holder, _) in one.running.items():
                 self._overtaken.add(task)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -208,7 +208,8 @@ class EnginePool:
             suspicious = self._options.attempts > 1 and error.reason in SUSPICIOUS
             if not suspicious or self._clock() >= deadline or not self._pay(seat.ref, batch.count):
                 raise
-            return await self._isolation.one_by_one(seat.ref, batch, deadline, error)
+            alone = await self._isolation.one_by_one(seat.ref, batch, deadline, error)
+            return replace(alone, troubled=True)
 
     async def _run_alone(self, holder: Holder, image: Batch, deadline: float) -> BatchReply:
         return await self._run(holder, image, deadline, final=SUSPICIOUS)

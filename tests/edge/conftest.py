@@ -13,6 +13,7 @@ from serve.core.access import Access
 from serve.edge.limits import EdgeLimits
 from serve.edge.rest_api import build_rest_app
 from tests.edge.doors import as_service, grpc_door
+from tests.edge.fake_desk import FakeDesk
 from tests.edge.fakes import FakeService
 
 
@@ -33,19 +34,25 @@ async def fake() -> FakeService:
 
 
 @pytest.fixture
-async def rest(fake: FakeService) -> AsyncIterator[httpx.AsyncClient]:
+async def desk() -> FakeDesk:
+    """Give the desk that the clients of the same test ask about experiments."""
+    return FakeDesk()
+
+
+@pytest.fixture
+async def rest(fake: FakeService, desk: FakeDesk) -> AsyncIterator[httpx.AsyncClient]:
     """Give a client of the REST door, without a socket."""
-    app = build_rest_app(as_service(fake), Access(), EdgeLimits(max_message_bytes=100_000))
+    app = build_rest_app(as_service(fake), Access(), EdgeLimits(max_message_bytes=100_000), desk)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         yield client
 
 
 @pytest.fixture
-async def channel(fake: FakeService) -> AsyncIterator[grpc.aio.Channel]:
+async def channel(fake: FakeService, desk: FakeDesk) -> AsyncIterator[grpc.aio.Channel]:
     """Give a channel to the gRPC door."""
     async with (
-        grpc_door(fake, limits=EdgeLimits(max_message_bytes=100_000)) as edge,
+        grpc_door(fake, limits=EdgeLimits(max_message_bytes=100_000), desk=desk) as edge,
         grpc.aio.insecure_channel(f"127.0.0.1:{edge.port}") as opened,
     ):
         yield opened

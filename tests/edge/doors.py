@@ -12,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp, Message
 
 from serve.core.access import Access
+from serve.edge.desk import Desk
 from serve.edge.grpc_api import GrpcEdge, build_grpc_server
 from serve.edge.limits import EdgeLimits
 from serve.edge.rest_connections import limited
@@ -26,10 +27,13 @@ def as_service(fake: FakeService) -> Service:
 
 @asynccontextmanager
 async def grpc_door(
-    fake: FakeService, access: Access | None = None, limits: EdgeLimits | None = None
+    fake: FakeService,
+    access: Access | None = None,
+    limits: EdgeLimits | None = None,
+    desk: Desk | None = None,
 ) -> AsyncIterator[GrpcEdge]:
     """Serve gRPC while the context lasts; `port` tells where."""
-    edge = build_grpc_server(as_service(fake), access or Access(), limits or EdgeLimits())
+    edge = build_grpc_server(as_service(fake), access or Access(), limits or EdgeLimits(), desk)
     edge.listen("127.0.0.1:0")
     await edge.start()
     try:

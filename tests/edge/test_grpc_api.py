@@ -285,7 +285,12 @@ async def test_reflection_names_the_services(channel: grpc.aio.Channel) -> None:
     data = await anext(aiter(ask(iter([question]))))
     answer = reflection_pb2.ServerReflectionResponse.FromString(data)
     names = {service.name for service in answer.list_services_response.service}
-    assert names == {SERVICE_NAME, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
+    assert names == {
+        SERVICE_NAME,
+        "attnserve.v1.Experiments",
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
     assert SERVICE_NAME == "inference.GRPCInferenceService"
 
 

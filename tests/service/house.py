@@ -19,6 +19,8 @@ from serve.core.query import DEFAULT_PRIORITY, Query
 from serve.core.ratelimit import RateLimiter
 from serve.engines.fake import FakeEngine, Pace, class_of
 from serve.engines.pool import EnginePool, PoolOptions
+from serve.experiments.directory import Directory
+from serve.inference import Inference, RequestLimits
 from serve.metrics import Metrics
 from serve.repository import Entry, Repository
 from serve.service import Parts, Service, ServiceOptions
@@ -41,6 +43,7 @@ PACE = Pace(batch_s=1.0)
 LIMITS = Limits(max_batch=16, max_queue_images=1000)
 POOL_OPTIONS = PoolOptions()
 SERVICE_OPTIONS = ServiceOptions(version="0.0.0")
+REQUEST_LIMITS = RequestLimits()
 CALL = Call(protocol="grpc")
 FAR = 1e6
 PROBABILITIES = frozenset({"probabilities"})
@@ -72,6 +75,7 @@ class House:
     limits: Limits = LIMITS
     pool_options: PoolOptions = POOL_OPTIONS
     options: ServiceOptions = SERVICE_OPTIONS
+    requests: RequestLimits = REQUEST_LIMITS
     held: list[FakeEngine] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -87,15 +91,19 @@ class House:
         self.audit = AuditLog(self.audited.append, self.metrics, clock)
         self.limits_of: dict[str, float] = {}
         rates = RateLimiter(self.limits_of.get)
+        self.inference = Inference(self.batcher, rates, self.metrics, self.requests, clock)
+        self.directory = Directory(self.repository)
         parts = Parts(
-            self.repository,
-            self.batcher,
-            self.loads,
-            self.metrics,
-            self.usage,
-            self.audit,
-            rates,
-            clock,
+            repository=self.repository,
+            directory=self.directory,
+            inference=self.inference,
+            trials=None,
+            batcher=self.batcher,
+            loader=self.loads,
+            metrics=self.metrics,
+            usage=self.usage,
+            audit=self.audit,
+            clock=clock,
         )
         self.service = Service(parts, self.options)
         self.held = [FakeEngine(f"engine{number}", [self.card], self.pace) for number in range(self.engines)]

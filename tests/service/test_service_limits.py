@@ -20,6 +20,7 @@ from serve.core.errors import (
 )
 from serve.core.messages import ModelRef, Parameter
 from serve.engines.pool import PoolOptions
+from serve.inference import RequestLimits
 from serve.repository import Entry
 from serve.service import ServiceOptions
 from tests.service.house import CALL, CARD, REF, House, numbered, request_of
@@ -80,7 +81,7 @@ async def test_the_shortest_deadline_holds(
     options: float, call: float | None, parameters: dict[str, Parameter], ends: float
 ) -> None:
     """Of the configured time, the call's deadline and the parameter `timeout` (microseconds)."""
-    house = House(options=ServiceOptions(version="0", request_timeout_s=options))
+    house = House(requests=RequestLimits(timeout_s=options))
     house.engine.hang()
     with pytest.raises(DeadlineError):
         await house.service.infer(
@@ -94,7 +95,7 @@ async def test_the_shortest_deadline_holds(
 @in_virtual_time
 async def test_too_many_images_are_refused() -> None:
     """The limit of a request is told with the number that it carried."""
-    house = House(options=ServiceOptions(version="0", max_request_images=4))
+    house = House(requests=RequestLimits(max_images=4))
     with pytest.raises(TooLargeError, match="5 images in a request, at most 4 are allowed"):
         await house.service.infer(request_of(numbered(5)), CALL)
     assert house.sizes == []

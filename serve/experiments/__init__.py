@@ -1,0 +1,1 @@
+"""Experiments at work: who gets which arm, mirrored calls, what is written down, verdicts and rollbacks."""

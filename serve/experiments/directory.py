@@ -1,0 +1,67 @@
+"""What a called name means: an alias, an experiment or a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from serve.core.experiment import Experiment, State
+from serve.experiments.plans import Plans, Standing
+from serve.experiments.trials import check_callable
+from serve.repository import Entry, Repository
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Looks names up; without plans there are only models.
+
+    Attributes:
+        plans: Experiments and aliases in force; None where experiments are disabled.
+    """
+
+    repository: Repository
+    plans: Plans | None = None
+
+    def find(self, name: str, version: str = "") -> Entry | Standing:
+        """What is called by that name.
+
+        Raises:
+            NotFoundError: Nothing is, or nothing of that version.
+        """
+        name, version = self._aimed(name, version)
+        standing = self.plans.find(name) if self.plans else None
+        if standing is None:
+            return self.repository.find(name, version)
+        check_callable(standing.experiment, version)
+        return standing
+
+    def model(self, name: str, version: str = "") -> Entry:
+        """The version that stands for that name where one is asked about, not called.
+
+        Raises:
+            NotFoundError: As `find`.
+        """
+        found = self.find(name, version)
+        if isinstance(found, Entry):
+            return found
+        arm = found.experiment.standing
+        return self.repository.find(arm.model, arm.version)
+
+    def names(self) -> tuple[str, ...]:
+        """Aliases and experiments that can be called, by name."""
+        if self.plans is None:
+            return ()
+        plan = self.plans.current
+        started = (name for name, one in plan.experiments.items() if _started(one))
+        return tuple(sorted({*plan.aliases, *started}))
+
+    def _aimed(self, name: str, version: str) -> tuple[str, str]:
+        """What an alias points to; where the caller names a version, that counts."""
+        target = self.plans.current.aliases.get(name) if self.plans else None
+        if target is None:
+            return name, version
+        model, _, pinned = target.partition(":")
+        return model, version or pinned
+
+
+def _started(experiment: Experiment) -> bool:
+    return experiment.state is not State.DRAFT

@@ -1,0 +1,41 @@
+"""Room for mirrored calls: nobody waits for them, so they are the first that go when there is little."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class MirrorRoom:
+    """Bounds the mirrored calls of an arm, and the bytes of all."""
+
+    def __init__(self, max_calls: int, max_bytes: int) -> None:
+        """All is free.
+
+        Args:
+            max_calls: Most calls of one arm of one experiment at a time.
+            max_bytes: Most bytes of requests that are held for mirrored calls.
+        """
+        self._max_calls = max_calls
+        self._max_bytes = max_bytes
+        self._calls: Counter[tuple[int, int]] = Counter()
+        self._bytes = 0
+
+    def free(self, experiment: int, arm: int, size: int) -> bool:
+        """Whether there is room for one more call, of a request of that many bytes."""
+        fits = self._bytes + size <= self._max_bytes
+        return fits and self._calls[experiment, arm] < self._max_calls
+
+    @contextmanager
+    def taken(self, experiment: int, arm: int, size: int) -> Iterator[None]:
+        """Room for one call, held inside."""
+        self._calls[experiment, arm] += 1
+        self._bytes += size
+        try:
+            yield
+        finally:
+            self._bytes -= size
+            self._calls[experiment, arm] -= 1
+            if not self._calls[experiment, arm]:
+                del self._calls[experiment, arm]

@@ -1,0 +1,97 @@
+"""What is written down of a call: a record for the ledger, counts for the metrics, a token for the caller."""
+
+from __future__ import annotations
+
+from serve.core.assignment import Why
+from serve.core.experiment import LIVE, Experiment
+from serve.core.record import CallRecord, Said, Ticket
+from serve.experiment_metrics import ExperimentMetrics
+from serve.experiments.case import Case, Made, Told, failed_inside, images_of
+from serve.experiments.keys import Keys
+from serve.experiments.recorder import Recorder
+from serve.experiments.saying import said
+from serve.inference import Answer
+
+
+class Notes:
+    """Takes notes of calls; nothing here waits."""
+
+    def __init__(self, recorder: Recorder, metrics: ExperimentMetrics, keys: Keys) -> None:
+        """Tie the parts together."""
+        self._recorder = recorder
+        self._metrics = metrics
+        self._keys = keys
+
+    def call(self, case: Case, arm: int, made: Made, control: Told = None) -> None:
+        """Write down one arm's call.
+
+        Args:
+            case: The request.
+            arm: Whose call.
+            made: How it went.
+            control: For a mirrored call: what the control said of the same images.
+        """
+        experiment, answer = case.experiment, made.answer
+        place = experiment.design.arms[arm]
+        answers = said(answer, experiment, arm) if answer else ()
+        self._metrics.duration.labels(experiment.name, place.name).observe(made.taken_s)
+        differ = self._compare(experiment, control or (), answers)
+        record = CallRecord(
+            experiment=experiment.id,
+            version=experiment.number,
+            phase=experiment.phase,
+            prediction=case.prediction,
+            unit=case.unit,
+            arm=arm,
+            role=made.role,
+            at=case.at,
+            model=place.model,
+            model_version=place.version,
+            outcome=made.outcome,
+            failed=made.failed or (answer is not None and failed_inside(answer)),
+            latency_us=round(made.taken_s * 1e6),
+            queue_us=round(answer.prediction.queue_s * 1e6) if answer else 0,
+            answers=answers,
+            images=images_of(case.asked.request) if differ and experiment.design.keep_images else (),
+        )
+        self._recorder.add(experiment, record)
+
+    def count(self, experiment: Experiment, arm: int, outcome: str, why: Why) -> None:
+        """Count a request in the metrics; an experiment that has ended has no series any more."""
+        if experiment.state in LIVE:
+            name = experiment.design.arms[arm].name
+            self._metrics.requests.labels(experiment.name, name, outcome, why.value).inc()
+
+    def drop(self, experiment: Experiment, arm: int, what: str) -> None:
+        """Count something that was not done, or is lost."""
+        self._recorder.drop(experiment, experiment.phase, arm, what)
+
+    def token(self, case: Case, arm: int, answer: Answer) -> str:
+        """What the caller brings back with the true label."""
+        experiment = case.experiment
+        ticket = Ticket(
+            experiment=experiment.id,
+            version=experiment.number,
+            phase=experiment.phase,
+            prediction=case.prediction,
+            unit=case.unit,
+            arm=arm,
+            issued_at=int(case.at),
+            answers=said(answer, experiment, arm),
+        )
+        return self._keys.tokens.sign(ticket)
+
+    def unit_hash(self, unit: str) -> str:
+        """What is kept of a unit."""
+        return self._keys.unit_hash(unit)
+
+    def _compare(
+        self, experiment: Experiment, control: tuple[Said | None, ...], arm: tuple[Said | None, ...]
+    ) -> bool:
+        """Count images that both answered; returns whether any was answered differently."""
+        pairs = [(one, other) for one, other in zip(control, arm, strict=False) if one and other]
+        differ = sum(one.top1 != other.top1 for one, other in pairs)
+        if pairs:
+            self._metrics.agreement.labels(experiment.name, "false").inc(differ)
+            self._metrics.agreement.labels(experiment.name, "true").inc(len(pairs) - differ)
+        return differ > 0

@@ -1,0 +1,1 @@
+"""Experiments on a terminal: files are read, tables and reports are drawn."""
