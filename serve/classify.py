@@ -57,10 +57,14 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 def ready_models(index: Sequence[dict[str, str]]) -> list[str]:
     """Names of the models of which a version can answer, each once, as the index orders them.
 
+    Experiments and aliases, which have no version, are left out: who asks an experiment takes part in it.
+
     Raises:
         ClientError: There is none.
     """
-    names = list(dict.fromkeys(entry["name"] for entry in index if entry["state"] == "READY"))
+    names = list(
+        dict.fromkeys(entry["name"] for entry in index if entry["state"] == "READY" and entry["version"])
+    )
     if not names:
         raise ClientError("no model is ready: `attnserve models` says why")
     return names

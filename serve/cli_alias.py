@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from serve.classify import print_table
 from serve.cli_gateway import IfMatchOption, ReasonOption, at_gateway
 from serve.cli_parts import JsonOption, console, print_json
 from serve.client import ClientError
 from serve.experiment_client import ExperimentClient
+from serve.terminal.saying import table
 
 app = typer.Typer(
     name="alias",
@@ -74,4 +74,4 @@ def _show(aliases: Sequence[dict[str, Any]], *, as_json: bool) -> None:
         print_json(aliases)
         return
     columns = ("name", "target", "version", "effective_at", "author", "reason")
-    print_table(console, columns, [tuple(str(alias[column]) for column in columns) for alias in aliases])
+    table(console, columns, [tuple(str(alias[column]) for column in columns) for alias in aliases])

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from serve import cli_findings
-from serve.cli_gateway import IfMatchOption, NameArgument, ReasonOption, WaitOption, at_gateway, wait_for
+from serve import cli_acts, cli_findings
+from serve.cli_gateway import IfMatchOption, NameArgument, ReasonOption, WaitOption, at_gateway, say_changed
 from serve.cli_parts import FAILED, JsonOption, console, print_json, stderr
-from serve.client import UnreachableError
-from serve.core.experiment import WHOLE
-from serve.experiment_client import ExperimentClient
+from serve.client import ClientError, UnreachableError
+from serve.experiment_client import ExperimentClient, Json
 from serve.terminal import versions
 from serve.terminal.changes import changes
 from serve.terminal.example import EXAMPLE
 from serve.terminal.files import STDIN, InputError, read_mapping
 from serve.terminal.plan import show_plan
 from serve.terminal.traffic import Traffic, traffic
-
-Json = dict[str, Any]
 
 app = typer.Typer(
     name="experiment",
@@ -90,14 +85,14 @@ def create(  # noqa: PLR0913  each is an option of the command line
     if not yes and (file == STDIN or not sys.stdin.isatty()):
         raise InputError("standard input is no terminal, so nobody can be asked: give --yes to create it")
     told = console if not as_json else stderr
-    plan, seen = _planned(client, design, units_per_day, metrics)
-    show_plan(told, plan, seen.sentence)
+    seen = _traffic(client, design, units_per_day, metrics)
+    show_plan(told, _planned(client, file, design, seen), seen.sentence)
     if not yes and not typer.confirm(f"Create {design.get('name')!r}?", err=True):
         raise typer.Exit(FAILED)
     made = client.create(design, reason)
     if start:
-        made = client.act(made["name"], "start", {"reason": reason}, None)
-    _tell(client, made, wait=wait, as_json=as_json)
+        made = _started(client, made, reason)
+    say_changed(client, made, wait=wait, as_json=as_json)
 
 
 @app.command()
@@ -115,7 +110,8 @@ def plan(
     Example: attnserve experiment plan design.yaml --units-per-day 2000
     """
     design = read_mapping(file)
-    found, seen = _planned(client, design, units_per_day, metrics)
+    seen = _traffic(client, design, units_per_day, metrics)
+    found = _planned(client, file, design, seen)
     if as_json:
         print_json(found)
     else:
@@ -178,7 +174,7 @@ def edit(  # noqa: PLR0913  each is an option of the command line
     named = changes(read_mapping(file) if file else {}, settings or ())
     if not named:
         raise InputError("nothing is named that should change: give --set KEY=VALUE or --file FILE")
-    _tell(client, client.patch(name, named, reason, if_match), wait=wait, as_json=as_json)
+    say_changed(client, client.patch(name, named, reason, if_match), wait=wait, as_json=as_json)
 
 
 @app.command()
@@ -195,117 +191,37 @@ def audit(client: ExperimentClient, name: NameArgument, *, as_json: JsonOption =
         versions.show_audit(console, found)
 
 
-def _share(text: str) -> int:
-    """A share in 1/10 000, from "25%" or "2500"."""
-    found = re.fullmatch(r"(\d{1,5})|(\d{1,3})(?:\.(\d{1,2}))?\s*%", text.strip(), re.ASCII)
-    if found:
-        whole, percent, hundredths = found.groups()
-        share = int(whole) if whole else 100 * int(percent) + int((hundredths or "0").ljust(2, "0"))
-        if share <= WHOLE:
-            return share
-    raise typer.BadParameter(f"is {text!r}, must be like 25% (at most two decimals) or 2500 of {WHOLE}")
+for _name, _command in {**cli_acts.COMMANDS, **cli_findings.COMMANDS}.items():
+    app.command(_name)(_command)
 
 
-@app.command()
-@at_gateway
-def ramp(  # noqa: PLR0913  each is an option of the command line
-    client: ExperimentClient,
-    name: NameArgument,
-    share: Annotated[int, typer.Argument(parser=_share, help="25%, or 2500 of 10000.", metavar="SHARE")],
-    reason: ReasonOption,
-    *,
-    if_match: IfMatchOption = None,
-    wait: WaitOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Enrol another share of the units; whoever takes part already stays when it grows.
-
-    Example: attnserve experiment ramp digits-se-vs-eca 25% --reason "nothing unusual at 10 %"
-    """
-    body = {"ramp": share, "reason": reason}
-    _tell(client, client.act(name, "ramp", body, if_match), wait=wait, as_json=as_json)
+def _started(client: ExperimentClient, draft: Json, reason: str) -> Json:
+    try:
+        return client.act(draft["name"], "start", {"reason": reason}, None)
+    except ClientError as error:
+        raise type(error)(f"{draft['name']} is made, but not started: {error}") from None
 
 
-@app.command()
-@at_gateway
-def promote(  # noqa: PLR0913  each is an option of the command line
-    client: ExperimentClient,
-    name: NameArgument,
-    reason: ReasonOption,
-    *,
-    arm: Annotated[
-        str, typer.Option("--arm", help="Who wins; of two arms the second.", show_default=False)
-    ] = "",
-    if_match: IfMatchOption = None,
-    wait: WaitOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """End it: an arm answers everybody.
-
-    Example: attnserve experiment promote digits-se-vs-eca --arm eca --reason "as good, and cheaper"
-    """
-    body = {"reason": reason} | ({"arm": arm} if arm else {})
-    _tell(client, client.act(name, "promote", body, if_match), wait=wait, as_json=as_json)
+def _planned(client: ExperimentClient, file: Path, design: Json, seen: Traffic) -> Json:
+    """The plan; what is wrong with the design is the file's fault."""
+    try:
+        with stderr.status("planning"):
+            return client.plan(design, seen.per_day)
+    except UnreachableError:
+        raise
+    except ClientError as error:
+        raise ClientError(f"{file}: {error}") from None
 
 
-_ACTS: Mapping[str, str] = {
-    "start": "Begin to assign units.",
-    "pause": "Answer everybody from the control, for now.",
-    "resume": "Go on after a pause.",
-    "rollback": "End it: the control answers everybody, at once.",
-    "stop": "End it without a winner: the control answers everybody, at once.",
-}
-
-
-def _act(act: str) -> Callable[..., None]:
-    def do(
-        client: ExperimentClient,
-        name: NameArgument,
-        reason: ReasonOption,
-        *,
-        if_match: IfMatchOption = None,
-        wait: WaitOption = False,
-        as_json: JsonOption = False,
-    ) -> None:
-        _tell(client, client.act(name, act, {"reason": reason}, if_match), wait=wait, as_json=as_json)
-
-    do.__doc__ = f'{_ACTS[act]}\n\nExample: attnserve experiment {act} digits-se-vs-eca --reason "..."'
-    return at_gateway(do)
-
-
-for _name in _ACTS:
-    app.command(_name)(_act(_name))
-for _command in cli_findings.COMMANDS:
-    app.command()(_command)
-
-
-def _tell(client: ExperimentClient, experiment: Json, *, wait: bool, as_json: bool) -> None:
-    """Say what came of a change, and wait for it if that is wanted."""
-    if as_json:
-        print_json(experiment)
-    else:
-        versions.show_change(console, experiment)
-    if wait:
-        wait_for(client, experiment)
-
-
-def _planned(
-    client: ExperimentClient, design: Json, given: float | None, metrics: str
-) -> tuple[Json, Traffic]:
-    """The plan, and where its days come from."""
-    seen = Traffic(per_day=given, sentence=f"Days are for {given:,.10g} units a day." if given else "")
-    if given is None and metrics:
-        seen = _traffic(client, design, metrics)
-    found = client.plan(design, seen.per_day)
-    if not seen.sentence and found.get("planned_days") is None:
+def _traffic(client: ExperimentClient, design: Json, given: float | None, metrics: str) -> Traffic:
+    """How many units come a day, and who says so."""
+    if given is not None:
+        return Traffic(per_day=given, sentence=f"Days are for {given:,.10g} units a day.")
+    if not metrics:
         hint = (
             "To see how many days that takes, give --units-per-day N or --metrics http://HOST:8002/metrics."
         )
-        seen = Traffic(per_day=None, sentence=hint)
-    return found, seen
-
-
-def _traffic(client: ExperimentClient, design: Json, metrics: str) -> Traffic:
+        return Traffic(per_day=None, sentence=hint)
     arms = design.get("arms")
     models = (
         {str(arm.get("model")) for arm in arms if isinstance(arm, dict)} if isinstance(arms, list) else ()

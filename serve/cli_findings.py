@@ -221,4 +221,4 @@ def _download(chunks: Iterator[bytes], file: Path) -> None:
     say(stderr, f"{file}: {size:,} bytes")
 
 
-COMMANDS = (report, assign, outcomes, label, disagreements, pairs)
+COMMANDS = {command.__name__: command for command in (report, assign, outcomes, label, disagreements, pairs)}

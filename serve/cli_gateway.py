@@ -6,15 +6,25 @@ import functools
 import inspect
 import time
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from serve.cli_parts import CaOption, CertOption, KeyOption, TokenOption, stderr, told_briefly
+from serve.cli_parts import (
+    CaOption,
+    CertOption,
+    KeyOption,
+    TokenOption,
+    console,
+    print_json,
+    stderr,
+    told_briefly,
+)
 from serve.client import ClientError, TlsFiles
-from serve.experiment_client import ExperimentClient, experiments_at
+from serve.experiment_client import ExperimentClient, Json, experiments_at
+from serve.terminal.files import check_text
+from serve.terminal.versions import moment, show_change
 
 REST_URL = "http://127.0.0.1:8000"
 # For a version to come into force, beyond the time that it names: clocks differ, and gateways poll.
@@ -54,8 +64,12 @@ def at_gateway(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def asked(**given: Any) -> None:  # noqa: ANN401  typer has checked them
         where = _connection(**{name: given.pop(name) for name in shared})
-        with told_briefly(), experiments_at(*where) as client:
-            command(client, **given)
+        with told_briefly():
+            for name, value in given.items():
+                for text in value if isinstance(value, list) else [value]:
+                    check_text(name, str(text))
+            with experiments_at(*where) as client:
+                command(client, **given)
 
     del asked.__wrapped__  # typer would look at the inner function's parameters
     parameters = [*own, *shared.values()]
@@ -66,14 +80,23 @@ def at_gateway(command: Callable[..., None]) -> Callable[..., None]:
     return asked
 
 
-def wait_for(client: ExperimentClient, experiment: dict[str, Any]) -> None:
-    """Wait until a version is in force at that gateway.
+def say_changed(client: ExperimentClient, experiment: Json, *, wait: bool, as_json: bool) -> None:
+    """Say what came of a change, and wait for it if that is wanted.
 
     Raises:
-        ClientError: It is not, long after the time that it names.
+        ClientError: It is not in force, long after the time that it names.
     """
-    begins = datetime.fromisoformat(experiment["effective_at"]).timestamp()
-    end = time.monotonic() + max(0.0, begins - time.time()) + PATIENCE_S
+    if as_json:
+        print_json(experiment)
+    else:
+        show_change(console, experiment)
+    if wait:
+        _wait_for(client, experiment)
+
+
+def _wait_for(client: ExperimentClient, experiment: Json) -> None:
+    left = moment(experiment["effective_at"]) - time.time()
+    end = time.monotonic() + max(0.0, left) + PATIENCE_S
     with stderr.status(f"waiting for version {experiment['version']} to be in force"):
         while client.assign(experiment["name"], "anybody")["version"] < experiment["version"]:
             if time.monotonic() > end:

@@ -7,12 +7,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
 from rich.console import Console
 
 from serve.app import Gateway
 from serve.classify import print_table, ready_models
 from serve.client import Client, ClientError, Reply, TlsFiles, connected
 from serve.doors import Addresses
+from serve.terminal.example import EXAMPLE
+
+# What the commands for a first experiment are about.
+_FIRST = yaml.safe_load(EXAMPLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +70,7 @@ def show_tour(console: Console, route: Route) -> Callable[[Gateway], Awaitable[N
             console.print(f"the tour failed: {error}", markup=False, soft_wrap=True)
             return
         _show(console, legs)
-        for line in _commands(gateway.addresses, route, legs[-1].model):
+        for line in _commands(gateway.addresses, route, [leg.model for leg in legs]):
             console.print(line, markup=False, soft_wrap=True)
 
     return tour
@@ -110,8 +115,8 @@ def _show(console: Console, legs: Sequence[Leg]) -> None:
         console.print(f"failed: {error}", markup=False, soft_wrap=True)
 
 
-def _commands(addresses: Addresses, route: Route, model: str) -> list[str]:
-    image, run_dir = route.images[0], route.run_dir
+def _commands(addresses: Addresses, route: Route, models: Sequence[str]) -> list[str]:
+    image, run_dir, model = route.images[0], route.run_dir, models[-1]
     bearer = '-H "Authorization: Bearer $ATTNSERVE_TOKEN" ' if route.token else ""
     curl = f"curl -s {bearer}" + (f"--cacert {route.ca} " if route.ca else "")
     trust = f" --ca {route.ca}" if route.ca else ""
@@ -128,6 +133,14 @@ def _commands(addresses: Addresses, route: Route, model: str) -> list[str]:
         f"  {curl}{addresses.http}/v2/models/{model}",
         f"  curl -s {addresses.metrics} | grep attnserve_requests_total",
     ]
+    if {arm["model"] for arm in _FIRST["arms"]} <= set(models):
+        own, called = f"{route.program} experiment", _FIRST["name"]
+        there = f"--url {addresses.http}{trust}"
+        lines += [
+            f"  {own} create --example | {own} create - --reason 'a first look' --yes --start --wait {there}",
+            f"  {route.program} classify {image.parent} --model {called} --url {addresses.grpc_url}{trust}",
+            f"  {own} report {called} {there}",
+        ]
     if (run_dir / "inference.url").exists():
         own_token = f'-H "Authorization: Bearer $(cat {run_dir}/inference.token)"'
         lines += [

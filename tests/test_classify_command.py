@@ -83,6 +83,14 @@ async def test_nothing_is_ready() -> None:
         ready_models([{"name": "a", "version": "1", "state": "LOADING", "reason": ""}])
 
 
+def test_experiments_are_asked_by_name_only() -> None:
+    """Who asks one takes part in it; it has no version, by which it is told from models."""
+    index = [
+        {"name": name, "version": version, "state": "READY"} for name, version in (("a", "1"), ("b", ""))
+    ]
+    assert ready_models(index) == ["a"]
+
+
 def test_images_are_found_below_folders(tmp_path: Path) -> None:
     """By their endings, in order; a file that is named is taken whatever its name."""
     (tmp_path / "deep" / "folder.png").mkdir(parents=True)

@@ -9,9 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from serve.classify import print_table
 from serve.terminal.files import InputError
 from serve.terminal.saving import save
+from serve.terminal.saying import table
 
 Json = Mapping[str, Any]
 # The formats that models take, by how their files begin.
@@ -37,7 +37,7 @@ def show_disagreements(console: Console, rows: Sequence[Json]) -> None:
         )
         for row in rows
     ]
-    print_table(console, ("prediction", "item", "label", *arms, "image kept"), cells)
+    table(console, ("prediction", "item", "label", *arms, "image kept"), cells)
 
 
 def save_images(

@@ -55,14 +55,28 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return found
 
 
+def check_text(name: str, text: str) -> None:
+    """See that a text can be sent.
+
+    Raises:
+        InputError: It has no UTF-8.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{name}: is {_shown(text)}, which has no UTF-8") from None
+
+
 def parse_yaml(text: str, where: str) -> object:
-    """Read YAML, of which JSON is a part.
+    """Read YAML, of which JSON is a part, as far as JSON can hold it.
 
     Raises:
         InputError: It is neither; the line is named.
     """
     try:
-        return yaml.safe_load(text)
+        found: object = yaml.safe_load(text)
+        # As it will be sent; YAML also knows dates and sets, not finite numbers, and objects in themselves.
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "line 1"
@@ -71,6 +85,9 @@ def parse_yaml(text: str, where: str) -> object:
         raise InputError(f"{where}: is not YAML: it holds characters that YAML does not allow") from None
     except RecursionError:
         raise InputError(f"{where}: is nested too deeply") from None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where}: holds what JSON does not: {error}; put texts into quotes") from None
+    return found
 
 
 def read_rows(path: Path, key: str, wrapper: str) -> list[Row]:
@@ -162,6 +179,7 @@ def _row(place: str, fields: object, key: str) -> Row:
 def _field(place: str, fields: Mapping[str, object], name: str) -> str:
     value = fields.get(name)
     if isinstance(value, str):
+        check_text(f"{place}: {name}", value)
         return value
     raise ValueError(f"{place}: {name} is {'missing' if value is None else _shown(value)}, must be a text")
 

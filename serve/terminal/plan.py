@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 
-from serve.classify import print_table
 from serve.reporting.figures import NONE, count
 from serve.reporting.node import Node
-from serve.terminal.saying import say
+from serve.terminal.saying import say, table
 
 
 def show_plan(console: Console, document: Mapping[str, Any], traffic: str = "") -> None:
@@ -22,11 +21,17 @@ def show_plan(console: Console, document: Mapping[str, Any], traffic: str = "") 
         traffic: A sentence on where its days come from, or on why there are none.
     """
     plan = Node(document)
+    scale = "%" if plan.text("metric").startswith("latency") else "points"
     cells = [
-        (words, *(_KINDS[kind](plan.number(key)) for kind, key in zip(_KINDS, keys, strict=True)))
-        for words, keys in _NEEDS.items()
+        (
+            words,
+            _difference(plan.number(difference), scale),
+            count(plan.number(units)),
+            _days(plan.number(days)),
+        )
+        for words, (difference, units, days) in _NEEDS.items()
     ]
-    print_table(console, ("", *_KINDS), cells)
+    table(console, ("", "difference", "units", "days"), cells)
     for sentence in (*plan.texts("sentences"), traffic):
         if sentence:
             say(console, sentence)
@@ -36,15 +41,10 @@ def _days(days: float | None) -> str:
     return NONE if days is None else f"{days:,.1f}"
 
 
-def _difference(share: float | None) -> str:
-    return NONE if share is None else f"{100 * share:.3g} %"
+def _difference(share: float | None, scale: str) -> str:
+    return NONE if share is None else f"{100 * share:.3g} {scale}"
 
 
-_KINDS: Mapping[str, Callable[[float | None], str]] = {
-    "a difference of": _difference,
-    "units": count,
-    "days": _days,
-}
 _NEEDS: Mapping[str, tuple[str, str, str]] = {
     "looking at any time": ("effect", "units", "days"),
     "with a single look at the end": ("effect", "units_fixed", "days_fixed"),

@@ -7,14 +7,13 @@ from typing import Any
 
 from rich.console import Console
 
-from serve.classify import print_table
 from serve.reporting.figures import count, utc
 from serve.reporting.health import checks
 from serve.reporting.metrics import metrics_table
 from serve.reporting.node import Node
 from serve.reporting.summary import summary
 from serve.reporting.words import ALERTS, STATES
-from serve.terminal.saying import head, say
+from serve.terminal.saying import head, say, table
 
 
 def show_report(console: Console, document: Mapping[str, Any]) -> None:
@@ -54,7 +53,7 @@ def _health(console: Console, report: Node) -> None:
         head(console, "Can it be trusted?")
     for check in found:
         alert = ALERTS.get(check.state, ALERTS[""])
-        words = " ".join(f"{arm}: {text}" if arm else text for arm, text in check.lines)
+        words = "; ".join(f"{arm}: {text}" if arm else text for arm, text in check.lines)
         say(console, f"{alert.sign} {check.title}: {words}", tone=alert.tone)
 
 
@@ -73,22 +72,24 @@ def _metrics(console: Console, report: Node) -> None:
     if not groups:
         return
     head(console, "Figures")
+    # Who reads it as a table of a file needs the title in every row.
+    every = not console.is_terminal
     cells = [
-        (group.title, line.name, line.estimate, line.interval, line.e, line.n)
+        (group.title if every or not index else "", line.name, line.estimate, line.interval, line.e, line.n)
         for group in groups
-        for line in group.lines
+        for index, line in enumerate(group.lines)
     ]
-    print_table(console, ("metric", "arm", "estimate", "interval", "e-value", "seen"), cells)
+    table(console, ("metric", "arm", "estimate", "interval", "e-value", "seen"), cells)
     head(console, "What they mean")
     for group in groups:
         say(console, f"{group.title}: {group.definition}")
 
 
 def _pairs(console: Console, report: Node) -> None:
-    for table in report.nodes("pair_tables"):
-        head(console, f"The first image of each unit, both arms ({table.text('arm')} and the control)")
-        cells = [(words, count(table.number(key))) for key, words in _PAIRS.items()]
-        print_table(console, ("who was right", "units"), cells)
+    for pairs in report.nodes("pair_tables"):
+        head(console, f"The first image of each unit, both arms ({pairs.text('arm')} and the control)")
+        cells = [(words, count(pairs.number(key))) for key, words in _PAIRS.items()]
+        table(console, ("who was right", "units"), cells)
 
 
 _PAIRS: Mapping[str, str] = {

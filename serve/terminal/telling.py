@@ -10,11 +10,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from serve.classify import print_table
 from serve.client import ClientError
 from serve.core.record import Receipt
 from serve.terminal.files import Row
-from serve.terminal.saying import say
+from serve.terminal.saying import say, table
 
 AT_ONCE = 1000
 # A file that is sent twice is no mistake.
@@ -88,7 +87,7 @@ def tell(rows: Sequence[Row], key: str, send: Send, stderr: Console) -> Told:
 def show_told(console: Console, told: Told) -> None:
     """Print how many rows became what, and the first that were refused."""
     counts = [(receipt.value, str(told.counts[receipt.value])) for receipt in Receipt]
-    print_table(console, ("receipt", "rows"), [(name, count) for name, count in counts if count != "0"])
+    table(console, ("receipt", "rows"), [(name, count) for name, count in counts if count != "0"])
     if told.unlabelled:
         say(console, f"{told.unlabelled} rows have no label and were not sent.")
     for row in told.refused[:_MOST_NAMED]:

@@ -10,10 +10,9 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from serve.classify import print_table
 from serve.core.experiment import Design
 from serve.reporting.words import STATES
-from serve.terminal.saying import say
+from serve.terminal.saying import say, table
 
 Json = Mapping[str, Any]
 _DESIGN = tuple(Design.model_fields)
@@ -38,7 +37,7 @@ def show_list(console: Console, experiments: Sequence[Json]) -> None:
         )
         for found in experiments
     ]
-    print_table(console, ("name", "state", "mode", "metric", "arms", "enrolled", "version"), cells)
+    table(console, ("name", "state", "mode", "metric", "arms", "enrolled", "version"), cells)
 
 
 def show_design(console: Console, experiment: Json) -> None:
@@ -55,11 +54,7 @@ def show_design(console: Console, experiment: Json) -> None:
 def as_yaml(experiment: Json) -> str:
     """The design of a version, without what is left at its default."""
     design = {name: experiment[name] for name in _DESIGN if name in experiment}
-    plain = {name: value for name, value in design.items() if not _is_default(name, value)}
-    if "arms" in plain:
-        plain["arms"] = [
-            {name: value for name, value in arm.items() if value not in (None, {})} for arm in plain["arms"]
-        ]
+    plain = {name: _bare(value) for name, value in design.items() if not _is_default(name, value)}
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
 
 
@@ -88,7 +83,7 @@ def show_audit(console: Console, versions: Sequence[Json]) -> None:
         )
         for before, version in zip((None, *versions), versions, strict=False)
     ]
-    print_table(console, columns, cells)
+    table(console, columns, cells)
 
 
 def show_assignment(console: Console, found: Json, *, explain: bool) -> None:
@@ -108,7 +103,7 @@ def show_assignment(console: Console, found: Json, *, explain: bool) -> None:
         )
         for check in found["checks"]
     ]
-    print_table(console, ("question", "salt", "bucket", "yes for", "answer"), cells)
+    table(console, ("question", "salt", "bucket", "yes for", "answer"), cells)
 
 
 def moment(text: str) -> float:
@@ -124,6 +119,18 @@ def share(part: int) -> str:
 def print_plain(console: Console, line: str) -> None:
     """Print a line that programs may read: never wrapped."""
     console.print(line, markup=False, soft_wrap=True)
+
+
+def _bare(value: object) -> object:
+    """The value, and if it is a list of objects each without what it leaves open."""
+    if not isinstance(value, list):
+        return value
+    return [
+        {name: inner for name, inner in part.items() if inner not in (None, {})}
+        if isinstance(part, Mapping)
+        else part
+        for part in value
+    ]
 
 
 def _by(experiment: Json) -> str:
@@ -149,5 +156,5 @@ def _changes(before: Json | None, after: Json) -> Iterator[str]:
 def _short(name: str, value: object) -> str:
     if name == "arms" and isinstance(value, list):
         return ", ".join(f"{arm['name']} {arm.get('weight')}" for arm in value)
-    text = str(value)
+    text = "none" if value in (None, "", []) else str(value)
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
