@@ -148,8 +148,11 @@ class Dispatcher:
     def _deliver(self, reply: BatchReply, batch: Batch, shares: list[Share]) -> None:
         self._around.metrics.observe_timings(self.ref.name, reply.timings)
         self._around.usage.batch(self.ref, batch.count, reply.timings)
-        for share in shares:
-            share.deliver(reply)
+        # A failed attempt is one event, however many requests shared it: one of them carries it.
+        carrier, *others = shares
+        carrier.deliver(reply)
+        for share in others:
+            share.deliver(replace(reply, troubled=False))
 
     def _fail(self, shares: list[Share], error: ServeError) -> None:
         for share in shares:
@@ -207,6 +210,7 @@ class Batcher:
             raise DeadlineError(
                 f"the deadline of {left:.3f} s passed before model {model!r} answered",
                 begun=ticket.taken > 0,
+                waited=ticket.queue_s / left,
             ) from None
         finally:
             self._open.discard(ticket)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from serve.config import ConfigError, read_config, tokens_in_force
-from serve.doctoring import doors, engines, files, machine, models, timing
+from serve.doctoring import doors, engines, experiments, files, machine, models, timing
 from serve.doctoring.finding import Finding, Patient, Severity, error
 from serve.sections import TokenConfig
 from serve.settings import Config
@@ -61,6 +61,8 @@ CHECKS = (
     Check("archives", "every archive is the listed one and can be opened", models.archives),
     Check("run_dir", "it can be written, and only by its owner", files.run_dir),
     Check("audit", "the audit file can be written, and only its owner reads it", files.audit_file),
+    Check("experiments' store", "it answers, or is a file of this gateway alone", experiments.store),
+    Check("experiments' keys", "only their owner reads them", experiments.keys),
     Check("room", "the disks have room", files.room),
     Check("engines", "all that are listed are there", engines.reachable),
     Check("spare engines", "no listed model hangs on one engine", engines.spare),

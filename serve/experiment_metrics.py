@@ -26,6 +26,7 @@ class ExperimentMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register every metric; twice in one registry is an error."""
         self._rolled_back: set[str] = set()
+        self._ended: set[str] = set()
         self.requests = Counter(
             "attnserve_experiment_requests",
             "Requests to an experiment, by assigned arm, how they ended for the caller, and why that arm.",
@@ -72,6 +73,7 @@ class ExperimentMetrics:
     def start_experiment(self, experiment: Experiment) -> None:
         """Make the series of an experiment exist; those that do already keep their values."""
         name, design = experiment.name, experiment.design
+        self._ended.discard(name)
         for index, arm in enumerate(design.arms):
             self._start_arm(design, index)
             self.duration.labels(name, arm.name)
@@ -86,6 +88,8 @@ class ExperimentMetrics:
 
     def show_verdict(self, name: str, verdict: Verdict) -> None:
         """Show that verdict as the experiment's current one."""
+        if self.has_ended(name):
+            return
         for one in Verdict:
             self.verdict.labels(name, one.value).set(one == verdict)
 
@@ -94,11 +98,16 @@ class ExperimentMetrics:
         self._rolled_back.add(name)
         self.rollbacks.labels(name, metric).inc()
 
+    def has_ended(self, name: str) -> bool:
+        """Whether its series are gone: a call that was under way must not make them anew."""
+        return name in self._ended
+
     def forget_experiment(self, name: str) -> None:
         """Drop every series of an experiment that has ended; nothing happens when there are none.
 
         Only a rollback stays: an alert looks for it just when the experiment is over.
         """
+        self._ended.add(name)
         for metric in (self.requests, self.duration, self.agreement, self.verdict, self.dropped):
             metric.remove_by_labels({"experiment": name})
         if name not in self._rolled_back:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
@@ -28,7 +28,7 @@ from serve.experiments.steward import Steward
 from serve.experiments.threads import LedgerThreads
 from serve.experiments.trials import TrialParts, Trials
 from serve.inference import Inference
-from serve.ledger.database import LedgerError
+from serve.ledger.database import LedgerError, told
 from serve.ledger.ledger import Ledger
 from serve.metrics import Metrics
 from serve.repository import Repository
@@ -37,6 +37,9 @@ from serve.settings import Config
 log = structlog.get_logger(__name__)
 
 PURGE_S = 3600.0
+AGAIN_S = 5.0
+# For people who ask for reports and exports: their threads, and how many may wait for one.
+READERS, MOST_READING = 2, 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +105,8 @@ class Laboratory:
     def _changed(self, old: Plan, new: Plan) -> None:
         assert self._bench  # noqa: S101  who reads plans has a bench
         for name, experiment in new.experiments.items():
+            if old.experiments.get(name) is experiment:  # of a thousand, one has changed
+                continue
             if experiment.state in LIVE:
                 self._bench.metrics.start_experiment(experiment)
             elif name in old.experiments and old.experiments[name].state in LIVE:
@@ -116,6 +121,16 @@ def _ledger(url: str) -> Ledger:
         raise ConfigError(f"experiments.store_url: {error.message}") from None
 
 
+async def for_ever(run: Callable[[], Awaitable[None]]) -> None:
+    """Begin a task again that a bug has ended: neither the gateway nor the other tasks end with it."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            log.exception("a task of experiments failed, it begins again", after_s=AGAIN_S)
+        await asyncio.sleep(AGAIN_S)
+
+
 class _Bench:
     """The objects themselves."""
 
@@ -124,6 +139,7 @@ class _Bench:
         self._given = given
         self._ledger = _ledger(config.experiments_url)
         self._threads = LedgerThreads()
+        self._readers = LedgerThreads(READERS, most_waiting=MOST_READING)
         self.metrics = ExperimentMetrics(around.registry)
         self.plans = Plans(self._ledger, self._threads, around.metrics, time.time, given.poll_interval_s)
         self._recorder = Recorder(self._ledger, self._threads, self.metrics, given.max_queued_records)
@@ -140,6 +156,7 @@ class _Bench:
             repository=around.repository,
             ledger=self._ledger,
             threads=self._threads,
+            readers=self._readers,
             plans=self.plans,
             keys=around.keys,
             audit=around.audit,
@@ -150,15 +167,14 @@ class _Bench:
         self._steward = Steward(self.desk, parts, self.metrics)
 
     async def run(self) -> None:
-        await asyncio.gather(
-            self.plans.run(), self._recorder.run(), self._steward.run(), self._purge_from_time_to_time()
-        )
+        tasks = (self.plans.run, self._recorder.run, self._steward.run, self._purge_from_time_to_time)
+        await asyncio.gather(*map(for_ever, tasks))
 
     async def close(self, timeout_s: float) -> None:
         await self.trials.close()
-        await self._recorder.close(timeout_s)
-        await self.desk.close()
-        self._threads.close()
+        await asyncio.gather(self._recorder.close(timeout_s), self.desk.close(timeout_s))
+        for threads in (self._threads, self._readers):
+            threads.close()
         self._ledger.close()
 
     async def _purge_from_time_to_time(self) -> None:
@@ -166,5 +182,5 @@ class _Bench:
             try:
                 await self._threads.run(self._ledger.purge, time.time(), self._given.keep_raw_days)
             except UnavailableError as error:
-                log.warning("old predictions are not removed", error=error.message)
+                log.warning("old predictions are not removed", error=told(error))
             await asyncio.sleep(PURGE_S)

@@ -225,6 +225,15 @@ class ExperimentsConfig(Section):
     )
     mirror_timeout_s: Seconds = Field(default=10.0, description="Deadline of a mirrored call.")
 
+    @model_validator(mode="after")
+    def _labels_find_their_predictions(self) -> Self:
+        if self.token_life_s > self.keep_raw_days * 86400:
+            raise ValueError(
+                f"experiments.token_life_s is {self.token_life_s:g}, longer than predictions are kept: "
+                f"keep_raw_days is {self.keep_raw_days:g}"
+            )
+        return self
+
 
 def check_tokens(tokens: Sequence[TokenConfig]) -> None:
     """Two tokens may have one name, so that a caller can change from one to the next; they allow the same.

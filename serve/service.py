@@ -26,10 +26,10 @@ from serve.core.catalog import (
 from serve.core.describe import EXTENSIONS, model_config, model_metadata
 from serve.core.errors import (
     CallerGoneError,
+    DrainingError,
     InternalError,
     NotFoundError,
     ServeError,
-    UnavailableError,
     UnsupportedError,
 )
 from serve.core.messages import InferRequest, InferResponse, Parameter
@@ -124,7 +124,7 @@ class Service:
         found = self._parts.directory.find(request.model, request.version)
         if self.draining:
             progress.ref = self._parts.directory.model(request.model, request.version).ref
-            raise UnavailableError("the server is shutting down", retry_after_s=1.0)
+            raise DrainingError("the server is shutting down", retry_after_s=1.0)
         if isinstance(found, Entry):
             return (await self._parts.inference.answer(found, request, call, progress)).response
         assert self._parts.trials, "who finds experiments can also run them"  # noqa: S101  our own invariant
@@ -204,6 +204,7 @@ class Service:
         """
         with self._parts.audit.recording(_act("load", name, parameters, call)):
             _refuse_overrides(parameters)
+            self._parts.directory.check_model_name(name)
             await self._parts.loader.load(name)
 
     async def unload_model(self, name: str, parameters: Mapping[str, Parameter | bytes], call: Call) -> None:
@@ -275,7 +276,7 @@ class Service:
 
 
 def _shutting_down() -> ServeError:
-    return UnavailableError("the server shut down before the request could be answered", retry_after_s=1.0)
+    return DrainingError("the server shut down before the request could be answered", retry_after_s=1.0)
 
 
 def _act(name: str, model: str, parameters: Mapping[str, object], call: Call) -> Act:

@@ -10,6 +10,7 @@ from serve.certificates import Certificates
 from serve.config import ConfigError, tokens_in_force
 from serve.core.access import Access, Role, Token
 from serve.experiments.keys import Keys
+from serve.ledger.database import Database, LedgerError
 from serve.metrics import Metrics
 from serve.reloading import Reloader, Source
 from serve.sections import TokenConfig
@@ -74,6 +75,11 @@ def check(config: Config) -> None:
     Raises:
         ConfigError: One cannot be used.
     """
+    if config.experiments.enabled:
+        try:
+            Database.connect(config.experiments_url).close()  # which only reads the address
+        except LedgerError as error:
+            raise ConfigError(f"experiments.store_url: {error.message}") from None
     metrics = Metrics(CollectorRegistry())
     sources = Trust(config, metrics, lambda _what, _reason: None).sources
     # A gateway makes that file itself where none is named.

@@ -246,3 +246,13 @@ def need_gpu(world: World, *devices: str, hidden: bool = False) -> None:
 def attempts(world: World, **settings: float) -> None:
     """Set how engines are called."""
     world.settings["attempts"] = settings
+
+
+def on_postgres(world: World, port: int, *, mode: int = 0o600, keys: str = "") -> dict[str, Any]:
+    """Keep experiments in a PostgreSQL at that port of loopback; gives the settings."""
+    path = world.folder / "keys.yaml"
+    path.write_text(keys or f"unit_key: {'a' * 64}\ntoken_keys: [{'b' * 64}]\n")
+    path.chmod(mode)
+    url = f"postgresql+psycopg://me:hidden@127.0.0.1:{port}/experiments"
+    world.settings["experiments"] = {"store_url": url, "keys_file": str(path)}
+    return world.settings

@@ -35,6 +35,7 @@ from tests.patients import (
     no_java,
     no_tokens,
     no_torchserve,
+    on_postgres,
     open_audit,
     other_user_may_write,
     plant,
@@ -161,6 +162,21 @@ SPOILED: dict[str, tuple[Spoil, str, str, str]] = {
     "audit nowhere": (
         lambda world: world.settings.update(audit_file=str(world.write("file", "") / "audit.jsonl")),
         "audit", "error", "cannot be used"),
+    "store alone": (
+        lambda world: world.engines(f"127.0.0.1:{closed_port()}"),
+        "experiments' store", "info", "experiments are kept in a file"),
+    "store away": (
+        lambda world: on_postgres(world, closed_port()),
+        "experiments' store", "warning", "experiments.store_url: the experiment store does not answer"),
+    "store's password": (
+        lambda world: world.write("gateway.yaml", on_postgres(world, closed_port()), 0o644),
+        "experiments' store", "error", "holds the password"),
+    "keys read": (
+        lambda world: on_postgres(world, closed_port(), mode=0o644),
+        "experiments' keys", "error", "is open to every user"),
+    "no keys": (
+        lambda world: on_postgres(world, closed_port(), keys="unit_key: short"),
+        "experiments' keys", "error", "unit_key"),
     "run_dir full": (lambda world: fill(world, 1_000_000), "room", "warning", "has 1 MB left"),
     "no room for models": (lambda world: fill(world, 100), "room", "error", "the models need about"),
     "unknown host": (
@@ -245,13 +261,13 @@ def test_a_port_that_is_taken(world: World, listener: int, setting: str) -> None
 
 
 def test_engines_that_are_there(world: World, listener: int) -> None:
-    """Two that answer, on this machine: nothing to say, and what TorchServe needs is not looked at."""
+    """Two that answer, on this machine: nothing to say of them; what TorchServe needs is not looked at."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         world.engines(f"127.0.0.1:{listener}", f"dns:///localhost:{other.getsockname()[1]}")
         no_java(world)
         no_torchserve(world)
         shutil.rmtree(world.store)
-        assert world.found() == []
+        assert world.found() == [("experiments' store", "info")]
 
 
 def test_a_gpu_that_is_there(world: World) -> None:

@@ -86,3 +86,15 @@ def test_nothing_but_a_rollback_is_left_of_an_experiment() -> None:
     metrics.count_rollback("se-or-eca", "error_rate")
     metrics.forget_experiment("se-or-eca")
     assert series(registry) == {"rollbacks_total se-or-eca error_rate": 1.0}
+
+
+def test_what_ends_after_its_experiment_makes_no_series_anew() -> None:
+    """A verdict that was being computed is not shown; calls ask whether there is still something to count."""
+    registry = CollectorRegistry()
+    metrics = ExperimentMetrics(registry)
+    metrics.start_experiment(experiment())
+    assert not metrics.has_ended("se-or-eca")
+    metrics.forget_experiment("se-or-eca")
+    assert metrics.has_ended("se-or-eca")
+    metrics.show_verdict("se-or-eca", Verdict.BETTER)
+    assert series(registry) == {}

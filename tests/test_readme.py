@@ -23,7 +23,7 @@ def _fields(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, F
 
 def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
-    if value is None or value in ((), {}):
+    if value is None or value in ((), {}, ""):
         return "none"
     if isinstance(value, tuple):
         return " ".join(f"`{part}`" for part in value)

@@ -100,3 +100,14 @@ def test_files_are_checked_without_starting(tmp_path: Path) -> None:
     Path(files["certificate"]).unlink()
     with pytest.raises(ConfigError, match=r"certificate\.pem: cannot be read: No such file"):
         check(Config.model_validate({"tls": files}))
+
+
+def test_an_address_of_the_store_that_is_none_is_refused_before_the_start(tmp_path: Path) -> None:
+    """Without what stands in it: there may be a password."""
+    keys = tmp_path / "keys.yaml"
+    make(keys)
+    url = "postgresql+psycopg://me:hidden@host:port/experiments"
+    config = Config.model_validate({"experiments": {"store_url": url, "keys_file": str(keys)}})
+    with pytest.raises(ConfigError, match=r"^experiments\.store_url: ") as told:
+        check(config)
+    assert "hidden" not in str(told.value)

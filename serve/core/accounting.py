@@ -117,7 +117,10 @@ class Account:
         """
         control = known.calls.get(0)
         for arm, call in known.calls.items():
-            self._add_call(call, rules, sign)
+            # What nobody but the control saw was not in the sample, or had no room to be mirrored. Such hours
+            # may be better or worse than those in which the arms were called, so that the call is left out.
+            if rules.split or any(known.calls) or not call.recorded:
+                self._add_call(call, rules, sign)
             self._add_labels(call, known, rules, sign)
             if arm and control:
                 self._add_pairs(control, call, known, sign)
@@ -131,10 +134,11 @@ class Account:
         unit = self.units[record.phase, record.unit, record.arm]
         unit["calls"] += sign
         unit["failures"] += sign * record.failed
+        taken_us = time_of(record, rules)
         if record.answers:
-            self.latency[*place, bucket_of(record.latency_us)] += sign
+            self.latency[*place, bucket_of(taken_us)] += sign
         for threshold_ms in rules.slow_ms:
-            if record.latency_us > threshold_ms * 1000:
+            if taken_us > threshold_ms * 1000:
                 self.sums[*place, f"slow:{threshold_ms:g}"] += sign
 
     def _add_labels(self, call: Call, known: Known, rules: Rules, sign: int) -> None:
@@ -169,6 +173,15 @@ class Account:
             if item == call.first_item:
                 for name in _of_first(before, after, label):
                     self.sums[record.phase, record.arm, name] += sign
+
+
+def time_of(record: CallRecord, rules: Rules) -> int:
+    """The time of a call that is compared, in microseconds.
+
+    Where arms see the same images a mirrored call stands in the queue behind all callers: what it waits there
+    says nothing of its arm, so that the wait is left out, of the control's calls too.
+    """
+    return record.latency_us if rules.split else max(0, record.latency_us - record.queue_us)
 
 
 def answer_of(call: Call, item: int) -> Said | None:

@@ -59,11 +59,14 @@ class Queue:
         images: Images that wait.
         oldest: Clock value, in seconds, at which the first in line came.
         deadline: Earliest clock value at which one of the callers gives up.
+        urgent: Whether anybody waits for their answers; else they leave for idle workers only, since whoever
+            comes next would wait for what was handed over ahead of time.
     """
 
     images: int
     oldest: float
     deadline: float
+    urgent: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +110,7 @@ def decide(queue: Queue, slots: Slots, limits: Limits, now: float) -> Release | 
         A release of 1..max_batch images, or until when to wait.
     """
     full = queue.images >= limits.max_batch
-    if full and (slots.idle or slots.ahead < limits.prefetch * slots.busy):
+    if full and (slots.idle or (queue.urgent and slots.ahead < limits.prefetch * slots.busy)):
         return Release(images=limits.max_batch, reason=Reason.FULL)
     if not slots.idle:
         return Wait()
@@ -122,9 +125,10 @@ def decide(queue: Queue, slots: Slots, limits: Limits, now: float) -> Release | 
 def choose(queues: Sequence[Queue], slots: Slots, limits: Limits, now: float) -> tuple[int, Release] | Wait:
     """Say which of several queues before the same workers goes next.
 
-    The one whose first in line has waited longest is asked first. A younger one may overtake it to an
-    idle worker (while it waits for company), but is never handed ahead to a busy one: a stream of full
-    batches would otherwise keep the worker from ever being idle, and a lone request waiting for good.
+    The one whose first in line has waited longest is asked first, one that is not urgent last. A younger one
+    may overtake it to an idle worker (while it waits for company), but is never handed ahead to a busy one:
+    a stream of full batches would otherwise keep the worker from ever being idle, and a lone request waiting
+    for good.
 
     Args:
         queues: What waits in each; an empty one is passed over.
@@ -137,7 +141,7 @@ def choose(queues: Sequence[Queue], slots: Slots, limits: Limits, now: float) ->
     """
     until = math.inf
     waiting = (index for index, queue in enumerate(queues) if queue.images)
-    for index in sorted(waiting, key=lambda index: queues[index].oldest):
+    for index in sorted(waiting, key=lambda index: (not queues[index].urgent, queues[index].oldest)):
         decision = decide(queues[index], slots, limits, now)
         if isinstance(decision, Release):
             return index, decision

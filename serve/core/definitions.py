@@ -62,6 +62,11 @@ def _metric(name: str, title: str, unit: str, better: Better, definition: str) -
     return name, Metric(name=name, title=title, unit=unit, better=better, definition=definition)
 
 
+_TIMED = (
+    "from the call of the arm to its answer; in shadow and paired mode without the wait in the queue, where "
+    "mirrored calls stand behind all others"
+)
+
 METRICS: Mapping[str, Metric] = MappingProxyType(
     dict(
         (
@@ -78,7 +83,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 "share",
                 Better.LOWER,
                 "First images of their units that the arm and the control answered differently, of those "
-                "that both answered. Needs no labels; the accuracies differ by at most as much.",
+                "that both answered. Needs no labels; on these images accuracies differ by at most as much.",
             ),
             _metric(
                 "brier",
@@ -100,28 +105,28 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 "Slow calls",
                 "share",
                 Better.LOWER,
-                "Calls that took longer than the threshold, of the arm's calls.",
+                f"Calls that took longer than the threshold, of the arm's calls; {_TIMED}.",
             ),
             _metric(
                 "latency_p50",
                 "Median latency",
                 "ms",
                 Better.LOWER,
-                "Time that half of the answered calls stay within, from the call of the arm to its answer.",
+                f"Time that half of the answered calls stay within, {_TIMED}.",
             ),
             _metric(
                 "latency_p90",
                 "90th percentile of latency",
                 "ms",
                 Better.LOWER,
-                "Time that 90 % of the answered calls stay within, from the call of the arm to its answer.",
+                f"Time that 90 % of the answered calls stay within, {_TIMED}.",
             ),
             _metric(
                 "latency_p99",
                 "99th percentile of latency",
                 "ms",
                 Better.LOWER,
-                "Time that 99 % of the answered calls stay within, from the call of the arm to its answer.",
+                f"Time that 99 % of the answered calls stay within, {_TIMED}.",
             ),
             _metric(
                 "throughput",
@@ -130,7 +135,14 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 Better.NEITHER,
                 "The arm's calls by the minutes since the experiment's start; a load, not a capacity.",
             ),
-            _metric("calls", "Calls", "calls", Better.NEITHER, "Requests that the arm was asked to answer."),
+            _metric(
+                "calls",
+                "Calls",
+                "calls",
+                Better.NEITHER,
+                "Requests that the arm was asked to answer; in shadow and paired mode only those that the "
+                "control is not the only one to have seen.",
+            ),
             _metric(
                 "units", "Units", "units", Better.NEITHER, "Units of which the arm was called, by phase."
             ),
@@ -148,17 +160,22 @@ QUANTILES: Mapping[str, float] = MappingProxyType(
 UNIT_MEANS = Method(
     name="asymptotic confidence sequence over units",
     why="Images of one unit are alike, so units are the observations; each phase of weights is taken apart. "
-    "Holds from about 100 units and 20 events an arm on, before which no interval is given.",
+    "Holds from about 100 units and 20 events an arm on, before which no interval is given. As units come "
+    "back in later phases, standard errors of phases add up.",
 )
 EXACT_MCNEMAR = Method(
     name="exact McNemar e-test on first pairs; interval by the asymptotic confidence sequence",
     why="Both arms saw the same image, and one pair a unit makes the pairs independent: the test is exact at "
-    "every sample size. The interval holds from about 100 pairs and 20 labelled disagreements on.",
+    "every sample size. The interval holds from about 100 pairs and 20 labelled disagreements on. Both take "
+    "for granted that who is right has no say in which images get a label: where callers only report wrong "
+    "answers, they report those of the control, and the arm looks better than it is.",
 )
 CLUSTERED_PAIRS = Method(
     name="asymptotic confidence sequence over units of paired differences",
     why="The design counts all pairs; those of one unit are alike, for which McNemar's test is not valid, so "
-    "that units are the observations. Holds from about 100 units and 20 labelled disagreements on.",
+    "that units are the observations. Holds from about 100 units and 20 labelled disagreements on, if who is "
+    "right has no say in which images get a label; where callers only report wrong answers, they report "
+    "those of the control, and the arm looks better than it is.",
 )
 PAIRED_MEANS = Method(
     name="asymptotic confidence sequence over units of paired score differences",
@@ -171,17 +188,19 @@ RATE = Method(
 )
 CALL_RATE = Method(
     name="beta-mixture confidence sequence for a rate",
-    why="Calls are 0 or 1: exact at every sample size if calls are independent; slow calls that come in "
-    "bursts make it too narrow.",
+    why="Calls are 0 or 1; those of one unit count together as if they were all alike. Slow calls of several "
+    "units that come in one burst make it too narrow.",
 )
 QUANTILE = Method(
     name="quantile e-process (Howard and Ramdas)",
-    why="Makes no assumption on how latencies are distributed, and is exact at every sample size if calls "
-    "are independent; calls of one burst are not quite.",
+    why="Makes no assumption on how latencies are distributed. Exact if every unit calls once and calls are "
+    "independent; several calls of one unit count as if they were all alike, unless both arms saw them. "
+    "Bursts that slow one arm's calls alone make it too sure.",
 )
 CONDITIONAL_BINOMIAL = Method(
     name="conditional binomial e-test on the ratio of rates",
     why="Given an event, whose it was is a coin with a known bias: valid for rare events and for a control "
-    "without any. Calls count as independent; phases are taken apart.",
+    "without any. Phases are taken apart. Units count, not calls: one that fails again and again is one that "
+    "failed; where units call often, the rates of their calls are compared as well, unit by unit.",
 )
 COUNT = Method(name="count", why="A plain figure; nothing is inferred from it.", anytime=False)

@@ -16,6 +16,7 @@ The tree; one class for each reaction that a caller may choose::
     |-- DeadlineError          expected under load: the caller's time ran out before the answer
     |-- CallerGoneError        expected: nobody is waiting for the answer any more
     |-- UnavailableError       expected in a fault: nothing is there to answer now
+    |   |-- DrainingError      this server ends; another one answers
     |   `-- EngineError        one attempt on one engine failed; says whether another may be tried
     `-- InternalError          our fault: a bug, or an engine that broke its word
 
@@ -142,14 +143,18 @@ class DeadlineError(ServeError):
 
     Attributes:
         begun: Whether an engine had been given any of it.
+        waited: Share of the time, 0 to 1, that had gone by when an engine was given the last of it.
     """
 
     code = Code.DEADLINE
 
-    def __init__(self, message: str, *, begun: bool = False) -> None:
-        """Keep the public message and how far it had come."""
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, retry_after_s: float | None = None, begun: bool = False, waited: float = 0.0
+    ) -> None:
+        """Keep the public message, where waiting helps for how long, and how far it had come."""
+        super().__init__(message, retry_after_s=retry_after_s)
         self.begun = begun
+        self.waited = waited
 
 
 class CallerGoneError(ServeError):
@@ -162,6 +167,10 @@ class UnavailableError(ServeError):
     """Nothing is there to answer now: draining, loading, or no engine is ready."""
 
     code = Code.UNAVAILABLE
+
+
+class DrainingError(UnavailableError):
+    """This server shuts down; expected, nobody's fault, and no sign of trouble in a model or an engine."""
 
 
 class EngineError(UnavailableError):

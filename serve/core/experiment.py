@@ -81,7 +81,10 @@ class Guardrail(_Part):
     max_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(
         default=1.5, description="The arm's rate may be so many times the control's."
     )
-    alpha: Level = Field(default=0.01, description="Chance of a false rollback, over the whole experiment.")
+    alpha: Level = Field(
+        default=0.01,
+        description="Chance of a false rollback, over the whole experiment, where units fail alone.",
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -207,6 +210,15 @@ class Design(_Part):
         doubled = [unit for unit, count in units.items() if count > 1]
         if doubled:
             raise ValueError(f"overrides: the units {doubled} are given more than once")
+        return self
+
+    @model_validator(mode="after")
+    def _promotes_with_care(self) -> Self:
+        if self.promote_when_better and all(one.metric != "error_rate" for one in self.guardrails):
+            raise ValueError(
+                "promote_when_better: needs a guardrail on error_rate, or an arm that is better at what it "
+                "answers could be promoted for not answering"
+            )
         return self
 
     @model_validator(mode="after")

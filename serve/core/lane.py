@@ -19,7 +19,6 @@ from serve.core.errors import DeadlineError, OverloadedError
 from serve.core.messages import NOTHING_SPENT, BatchReply, Items, Prediction, Timings
 from serve.core.query import Query
 
-
 # Whose requests wait behind all others: nobody waits for their answers. No token can have that name.
 BACKGROUND = "\0mirror"
 
@@ -137,10 +136,12 @@ class Lane:
         # Looking through all deadlines is spared where no window makes use of them.
         tickets = (ticket for queue in self._queues.values() for ticket in queue)
         deadlines = (ticket.deadline for ticket in tickets) if self._limits.max_queue_delay_s else ()
+        callers = self.images - self._shares[BACKGROUND]
         return Queue(
-            images=self.images,
+            images=callers or self.images,
             oldest=self._next().arrived if self._queues else math.inf,
             deadline=min(deadlines, default=math.inf),
+            urgent=callers > 0,
         )
 
     def ahead(self, ticket: Ticket) -> int:

@@ -224,7 +224,7 @@ class Prediction:
     Attributes:
         queue_s: Seconds from arrival to the release of the last image.
         timings: Summed over the batches that carried the request.
-        troubled: Whether any of these batches was.
+        troubled: Whether any of these batches was; told of one request only of those that shared it.
     """
 
     status: tuple[int, ...]

@@ -5,9 +5,13 @@ change by `products(new)` minus `products(old)`: sums of the tallies' fields and
 from which variances between units follow. All are whole numbers, so that their order does not matter. (In
 the ledger they are kept in double precision, which holds whole numbers exactly up to 2**53.)
 
+In shadow and paired mode a call of the control counts once another arm was called for the same request: so
+both are compared over the same requests, whatever the sample and whatever could not be mirrored.
+
 Names of the sums::
 
-    calls.units                 units of which `calls` is above 0; "calls" is the first field of its family
+    calls.units                 units of which `calls` is above 0; so for the first field of each family
+    failures.units              units of which any call failed
     calls                       sum of a field over all units
     calls*failures              sum of the product of two fields of one family over all units
     first:pairs                 plain counts over the units' first pairs, see `FIRST` and `ALIKE`
@@ -91,7 +95,8 @@ def change(old: UnitTally, new: UnitTally) -> dict[str, int]:
     return {name: after - before for name, before, after in both if after != before}
 
 
-_HEADS = tuple(dict.fromkeys(family[0] for family in FAMILIES))
+# Fields of which the units are counted that have any: the first of each family, and failures.
+_HEADS = (*dict.fromkeys(family[0] for family in FAMILIES), "failures")
 _PAIRS = tuple(
     dict.fromkeys(pair for family in FAMILIES for pair in combinations_with_replacement(family, 2))
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractContextManager, aclosing
 from typing import Any
@@ -100,7 +101,8 @@ class ExperimentsGrpc:
 
     async def get_report(self, request: pb.GetReportRequest, _call: Call) -> pb.GetReportResponse:
         """The verdict, and every figure behind it."""
-        return codec.encode_report(encode_report(await opened(self._desk).report(request.name)))
+        report = await opened(self._desk).report(request.name)
+        return await asyncio.to_thread(lambda: codec.encode_report(encode_report(report)))
 
     async def get_audit(self, request: pb.GetAuditRequest, _call: Call) -> pb.GetAuditResponse:
         """Every version that there was, oldest first."""

@@ -7,14 +7,23 @@ from dataclasses import dataclass
 from serve.core.answer import fault
 from serve.core.assignment import Why
 from serve.core.call import Call
-from serve.core.errors import Code, DeadlineError, InvalidRequestError, OverQuotaError, ServeError
-from serve.core.experiment import Experiment
+from serve.core.errors import (
+    Code,
+    DeadlineError,
+    DrainingError,
+    InvalidRequestError,
+    OverQuotaError,
+    ServeError,
+)
+from serve.core.experiment import Experiment, Mode
 from serve.core.messages import InferRequest
 from serve.core.record import Role, Said
 from serve.inference import Answer
 from serve.metrics import OUTCOMES
 
 MAX_UNIT_CHARACTERS = 512
+# Of its time: a call that got to an engine later had too little left to be blamed for being late.
+_MOST_WAITED = 0.5
 # The control answers in the place of an arm that fails so.
 _FALLBACK = frozenset({Code.UNAVAILABLE, Code.INTERNAL, Code.OVERLOADED})
 
@@ -56,6 +65,14 @@ class Case:
         return self.asked.experiment
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What an arm answered, and what that says of each image in the control's words."""
+
+    answer: Answer
+    said: tuple[Said | None, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
     """How one arm's call went.
@@ -64,14 +81,14 @@ class Made:
         outcome: "ok", or a value of `serve.metrics.OUTCOMES`.
         failed: Whether it counts against the arm.
         taken_s: From the call of the arm to its end, in seconds.
-        answer: None where there was none.
+        heard: None where there was no answer.
     """
 
     role: Role
     outcome: str
     failed: bool
     taken_s: float
-    answer: Answer | None
+    heard: Heard | None
 
 
 # What the control said of each image; () when it failed, None when its call does not count.
@@ -80,7 +97,7 @@ Told = tuple[Said | None, ...] | None
 
 def falls_back(error: ServeError) -> bool:
     """Whether the control answers in the place of an arm that failed so."""
-    return error.code in _FALLBACK and not isinstance(error, OverQuotaError)
+    return error.code in _FALLBACK and not isinstance(error, DrainingError | OverQuotaError)
 
 
 def unit_of(request: InferRequest, call: Call) -> str:
@@ -102,16 +119,22 @@ def unit_of(request: InferRequest, call: Call) -> str:
     return text
 
 
-def is_failure(error: ServeError, *, mirrored: bool = False) -> bool:
+def is_failure(error: ServeError, mode: Mode) -> bool:
     """Whether an error counts against the arm that gave it.
 
-    What the caller got wrong does not, nor a deadline that passed before an engine had begun. A mirrored
-    call stands behind all others: that it found no room says nothing of its arm.
+    What the caller got wrong does not, nor a deadline that passed before an engine had begun, nor that this
+    gateway ends: else a few restarts would look like an arm that fails. In shadow and
+    paired mode a mirrored call stands behind all others: that it found no room, or waited for most of its
+    time, says nothing of its arm. The same is then not held against the control, or the arms would look
+    better than it under load.
     """
+    alike = mode is Mode.SPLIT  # in the queue
     if isinstance(error, DeadlineError):
-        return error.begun
+        return error.begun and (alike or error.waited <= _MOST_WAITED)
+    if isinstance(error, DrainingError):
+        return False
     if error.code is Code.OVERLOADED:
-        return not (mirrored or isinstance(error, OverQuotaError))
+        return alike and not isinstance(error, OverQuotaError)
     return error.code in (Code.UNAVAILABLE, Code.INTERNAL)
 
 

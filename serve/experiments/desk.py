@@ -32,6 +32,8 @@ R = TypeVar("R")
 # Rows that are fetched together: few enough to begin soon, many enough not to change threads all the time.
 ROWS_AT_ONCE = 500
 RENDER_TIMEOUT_S = 30.0
+# Reports that are drawn at a time; others wait.
+MOST_DRAWN = 2
 
 
 class Desk:
@@ -45,10 +47,11 @@ class Desk:
     def __init__(self, parts: DeskParts) -> None:
         """Tie the parts together; nothing runs yet."""
         self._parts = parts
+        self._drawing = asyncio.Semaphore(MOST_DRAWN)
         self._gate = OutcomeGate(parts.ledger, parts.threads)
         self._outcomes = Outcomes(self._gate, parts.keys, parts.clock, parts.token_life_s)
         self.editing = Editing(parts)
-        self.reports = Reports(parts.ledger, parts.threads, parts.clock)
+        self.reports = Reports(parts.ledger, parts.threads, parts.readers, parts.clock)
 
     async def create(self, document: Mapping[str, Any], reason: str, call: Call) -> Experiment:
         """Make a draft; see `Editing.create`."""
@@ -124,11 +127,12 @@ class Desk:
     async def report_html(self, name: str) -> bytes:
         """The same as one page that needs nothing else; raises as `report`."""
         report = await self.report(name)
-        return await render(report.to_json(), RENDER_TIMEOUT_S)
+        async with self._drawing:  # each is a process that takes a processor for a while
+            return await render(report.to_json(), RENDER_TIMEOUT_S)
 
     async def audit(self, name: str) -> tuple[Experiment, ...]:
         """Every version, oldest first; raises as `report`."""
-        return await self._parts.threads.run(self._parts.ledger.versions.history, self.get(name).name)
+        return await self._parts.readers.run(self._parts.ledger.versions.history, self.get(name).name)
 
     async def outcomes(self, name: str, items: Sequence[OutcomeItem], call: Call) -> builtins.list[Answered]:
         """Keep labels that callers tell by their feedback tokens.
@@ -169,17 +173,17 @@ class Desk:
             UnavailableError: The ledger does not answer.
         """
         experiment = self.get(name)
-        return await self._parts.threads.run(
+        return await self._parts.readers.run(
             self._parts.ledger.exports.image, experiment.id, prediction, item
         )
 
-    async def close(self) -> None:
-        """Wait for outcomes that are on their way."""
-        await self._gate.close()
+    async def close(self, timeout_s: float) -> None:
+        """Wait for outcomes that are on their way, for some time."""
+        await self._gate.close(timeout_s)
 
     async def _stream(self, rows: Iterator[R]) -> AsyncGenerator[R, None]:
         """Rows of the ledger, fetched in threads."""
-        while chunk := await self._parts.threads.run(_next_rows, rows):
+        while chunk := await self._parts.readers.run(_next_rows, rows):
             for row in chunk:
                 yield row
 

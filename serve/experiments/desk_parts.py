@@ -21,6 +21,7 @@ class DeskParts:
     Attributes:
         repository: Knows the models, and so the labels.
         threads: In which the ledger is asked.
+        readers: The same for reports and exports: however many are asked for, changes are seen in time.
         plans: What is in force here.
         poll_interval_s: How often gateways look for changes.
         token_life_s: How long after an answer its true label may be told.
@@ -30,6 +31,7 @@ class DeskParts:
     repository: Repository
     ledger: Ledger
     threads: LedgerThreads
+    readers: LedgerThreads
     plans: Plans
     keys: Keys
     audit: AuditLog

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from serve.core.errors import ConflictError, NotFoundError, UnavailableError
 from serve.core.experiment import Experiment, State
 from serve.experiments.plans import Plans, Standing
 from serve.experiments.trials import check_callable
@@ -26,11 +27,12 @@ class Directory:
 
         Raises:
             NotFoundError: Nothing is, or nothing of that version.
+            UnavailableError: No model is, and whether anything else is cannot be known yet.
         """
         name, version = self._aimed(name, version)
         standing = self.plans.find(name) if self.plans else None
         if standing is None:
-            return self.repository.find(name, version)
+            return self._model(name, version)
         check_callable(standing.experiment, version)
         return standing
 
@@ -46,6 +48,19 @@ class Directory:
         arm = found.experiment.standing
         return self.repository.find(arm.model, arm.version)
 
+    def check_model_name(self, name: str) -> None:
+        """See that a model that is to be loaded could be called by its name.
+
+        Raises:
+            ConflictError: It is an experiment's or an alias's, whose callers would never get the model.
+        """
+        for what, taken in (
+            ("an experiment", self.plans and self.plans.newest(name)),
+            ("an alias", self.plans and self.plans.newest_alias(name)),
+        ):
+            if taken:
+                raise ConflictError(f"model {name!r}: is {what}'s name already; a name means one thing")
+
     def names(self) -> tuple[str, ...]:
         """Aliases and experiments that can be called, by name."""
         if self.plans is None:
@@ -53,6 +68,16 @@ class Directory:
         plan = self.plans.current
         started = (name for name, one in plan.experiments.items() if _started(one))
         return tuple(sorted({*plan.aliases, *started}))
+
+    def _model(self, name: str, version: str) -> Entry:
+        try:
+            return self.repository.find(name, version)
+        except NotFoundError as error:
+            if self.plans is None or self.plans.known:
+                raise
+            # A gateway that starts while the store is down must not tell the callers of an alias to go away.
+            message = f"{error.message}; experiments and aliases could not be read yet"
+            raise UnavailableError(message, retry_after_s=1.0) from None
 
     def _aimed(self, name: str, version: str) -> tuple[str, str]:
         """What an alias points to; where the caller names a version, that counts."""

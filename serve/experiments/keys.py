@@ -79,7 +79,7 @@ def make(path: Path) -> None:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         document = {"unit_key": secrets.token_hex(_BYTES), "token_keys": [secrets.token_hex(_BYTES)]}
-        partial = path.with_suffix(f".{os.getpid()}")
+        partial = path.with_suffix(f".{secrets.token_hex(8)}")
         file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, MODE)
         with os.fdopen(file, "w", encoding="utf-8") as stream:
             yaml.safe_dump(document, stream)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 
 class MirrorRoom:
@@ -22,20 +20,17 @@ class MirrorRoom:
         self._calls: Counter[tuple[int, int]] = Counter()
         self._bytes = 0
 
-    def free(self, experiment: int, arm: int, size: int) -> bool:
-        """Whether there is room for one more call, of a request of that many bytes."""
-        fits = self._bytes + size <= self._max_bytes
-        return fits and self._calls[experiment, arm] < self._max_calls
-
-    @contextmanager
-    def taken(self, experiment: int, arm: int, size: int) -> Iterator[None]:
-        """Room for one call, held inside."""
+    def take(self, experiment: int, arm: int, size: int) -> bool:
+        """Take room for one call, of a request of that many bytes; False where there is none."""
+        if self._bytes + size > self._max_bytes or self._calls[experiment, arm] >= self._max_calls:
+            return False
         self._calls[experiment, arm] += 1
         self._bytes += size
-        try:
-            yield
-        finally:
-            self._bytes -= size
-            self._calls[experiment, arm] -= 1
-            if not self._calls[experiment, arm]:
-                del self._calls[experiment, arm]
+        return True
+
+    def give_back(self, experiment: int, arm: int, size: int) -> None:
+        """Give back what `take` took."""
+        self._bytes -= size
+        self._calls[experiment, arm] -= 1
+        if not self._calls[experiment, arm]:
+            del self._calls[experiment, arm]

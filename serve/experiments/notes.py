@@ -6,11 +6,9 @@ from serve.core.assignment import Why
 from serve.core.experiment import LIVE, Experiment
 from serve.core.record import CallRecord, Said, Ticket
 from serve.experiment_metrics import ExperimentMetrics
-from serve.experiments.case import Case, Made, Told, failed_inside, images_of
+from serve.experiments.case import Case, Heard, Made, Told, failed_inside, images_of
 from serve.experiments.keys import Keys
 from serve.experiments.recorder import Recorder
-from serve.experiments.saying import said
-from serve.inference import Answer
 
 
 class Notes:
@@ -31,11 +29,11 @@ class Notes:
             made: How it went.
             control: For a mirrored call: what the control said of the same images.
         """
-        experiment, answer = case.experiment, made.answer
+        experiment, heard = case.experiment, made.heard
         place = experiment.design.arms[arm]
-        answers = said(answer, experiment, arm) if answer else ()
-        self._metrics.duration.labels(experiment.name, place.name).observe(made.taken_s)
-        differ = self._compare(experiment, control or (), answers)
+        if not self._metrics.has_ended(experiment.name):
+            self._metrics.duration.labels(experiment.name, place.name).observe(made.taken_s)
+        differ = self._compare(experiment, control or (), heard.said if heard else ())
         record = CallRecord(
             experiment=experiment.id,
             version=experiment.number,
@@ -48,17 +46,17 @@ class Notes:
             model=place.model,
             model_version=place.version,
             outcome=made.outcome,
-            failed=made.failed or (answer is not None and failed_inside(answer)),
+            failed=made.failed or (heard is not None and failed_inside(heard.answer)),
             latency_us=round(made.taken_s * 1e6),
-            queue_us=round(answer.prediction.queue_s * 1e6) if answer else 0,
-            answers=answers,
+            queue_us=round(heard.answer.prediction.queue_s * 1e6) if heard else 0,
+            answers=heard.said if heard else (),
             images=images_of(case.asked.request) if differ and experiment.design.keep_images else (),
         )
         self._recorder.add(experiment, record)
 
     def count(self, experiment: Experiment, arm: int, outcome: str, why: Why) -> None:
         """Count a request in the metrics; an experiment that has ended has no series any more."""
-        if experiment.state in LIVE:
+        if experiment.state in LIVE and not self._metrics.has_ended(experiment.name):
             name = experiment.design.arms[arm].name
             self._metrics.requests.labels(experiment.name, name, outcome, why.value).inc()
 
@@ -66,7 +64,7 @@ class Notes:
         """Count something that was not done, or is lost."""
         self._recorder.drop(experiment, experiment.phase, arm, what)
 
-    def token(self, case: Case, arm: int, answer: Answer) -> str:
+    def token(self, case: Case, arm: int, heard: Heard) -> str:
         """What the caller brings back with the true label."""
         experiment = case.experiment
         ticket = Ticket(
@@ -77,7 +75,7 @@ class Notes:
             unit=case.unit,
             arm=arm,
             issued_at=int(case.at),
-            answers=said(answer, experiment, arm),
+            answers=heard.said,
         )
         return self._keys.tokens.sign(ticket)
 
@@ -91,7 +89,7 @@ class Notes:
         """Count images that both answered; returns whether any was answered differently."""
         pairs = [(one, other) for one, other in zip(control, arm, strict=False) if one and other]
         differ = sum(one.top1 != other.top1 for one, other in pairs)
-        if pairs:
+        if pairs and not self._metrics.has_ended(experiment.name):
             self._metrics.agreement.labels(experiment.name, "false").inc(differ)
             self._metrics.agreement.labels(experiment.name, "true").inc(len(pairs) - differ)
         return differ > 0

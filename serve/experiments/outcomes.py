@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 GATHER_S = 0.003
 MOST_AT_ONCE = 2_000
 MOST_WAITING = 20_000
+# Items of one call that are checked in a thread.
+MANY = 500
 # Of a request; what is above cannot be an image that anybody asked about.
 MOST_ITEMS = 1_000_000
 
@@ -101,10 +103,10 @@ class OutcomeGate:
             self._writer = loop.create_task(self._work())
         return await parcel.receipts
 
-    async def close(self) -> None:
-        """Wait for those that are on their way."""
+    async def close(self, timeout_s: float) -> None:
+        """Wait for those that are on their way; what then remains was never acknowledged."""
         if self._writer is not None:
-            await asyncio.wait({self._writer})
+            await asyncio.wait({self._writer}, timeout=timeout_s)
 
     async def _work(self) -> None:
         try:
@@ -182,7 +184,12 @@ class Outcomes:
             source: The caller's name.
         """
         now = self._clock()
-        return await self._settle([self._judged(experiment, item, source, now) for item in items])
+
+        def judge() -> list[Outcome | Answered]:
+            return [self._judged(experiment, item, source, now) for item in items]
+
+        # Signatures of thousands would hold up the loop.
+        return await self._settle(judge() if len(items) < MANY else await asyncio.to_thread(judge))
 
     async def label(self, experiment: Experiment, rows: Sequence[LabelRow], source: str) -> list[Answered]:
         """Take labels from an operator; raises as `OutcomeGate.write`."""

@@ -17,8 +17,9 @@ import structlog
 
 from serve.core.assignment import Assigner
 from serve.core.errors import UnavailableError
-from serve.core.experiment import Alias, Experiment, Plan
+from serve.core.experiment import Alias, Experiment, Plan, State
 from serve.experiments.threads import LedgerThreads
+from serve.ledger.database import told
 from serve.ledger.ledger import Ledger
 from serve.metrics import Metrics
 
@@ -26,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 WHAT = "experiments"
 V = TypeVar("V", Experiment, Alias)
+_AT_ONCE = frozenset({State.ROLLED_BACK, State.STOPPED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Plans:
     """The plan of this moment, kept so by `run`.
 
     Attributes:
+        known: Whether the ledger has ever been read; before, a name that is not found may be there.
         on_change: Called after the plan has changed, with the old and the new one.
     """
 
@@ -62,6 +65,7 @@ class Plans:
         self._read = 0
         self._answered_at = clock()
         self._well = True
+        self.known = False
         self._standing: dict[str, Standing] = {}
         self.current = Plan()
         self.on_change: Callable[[Plan, Plan], None] = lambda _old, _new: None
@@ -107,8 +111,8 @@ class Plans:
         self._settle()
 
     async def refresh(self) -> None:
-        """Read what is new in the ledger; one that does not answer changes nothing."""
-        with contextlib.suppress(UnavailableError):
+        """Read what is new in the ledger; what goes wrong there changes nothing, and `read` has told it."""
+        with contextlib.suppress(Exception):
             await self.read()
 
     async def read(self) -> None:
@@ -120,9 +124,15 @@ class Plans:
         try:
             experiments, aliases = await self._threads.run(self._new_ones)
         except UnavailableError as error:
-            self._tell(well=False, why=error.message)
+            self._tell(well=False, why=told(error))
+            raise
+        except Exception:
+            if self._well:
+                log.exception("reading experiments failed")
+            self._tell(well=False, why="an internal error")
             raise
         self._tell(well=True)
+        self.known = True
         self._answered_at = self._clock()
         for read in (experiments, aliases):
             self._read = max(self._read, *(version.seq for version in read), 0)
@@ -186,10 +196,15 @@ def _in_force(kept: Mapping[str, dict[int, V]], now: float) -> dict[str, V]:
     """Of each name the newest version whose time has come; what is older is forgotten on the way."""
     found: dict[str, V] = {}
     for name, versions in kept.items():
-        begun = [number for number, version in versions.items() if version.effective_at <= now]
+        begun = [number for number, version in versions.items() if _holds(version, now)]
         if begun:
             found[name] = versions[max(begun)]
             for number in begun:
                 if number < max(begun):
                     del versions[number]
     return found
+
+
+def _holds(version: Experiment | Alias, now: float) -> bool:
+    """Whether its time has come; that of an end comes when it is read, whatever the clock of who ended it."""
+    return version.effective_at <= now or getattr(version, "state", None) in _AT_ONCE

@@ -7,6 +7,7 @@ much of which arm is written as soon as it answers again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter, deque
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from serve.core.experiment import Experiment
 from serve.core.record import CallRecord, Dropped
 from serve.experiment_metrics import ExperimentMetrics
 from serve.experiments.threads import LedgerThreads
+from serve.ledger.database import told
 from serve.ledger.ledger import Ledger
 
 log = structlog.get_logger(__name__)
@@ -24,6 +26,7 @@ log = structlog.get_logger(__name__)
 # Records wait so long for company: short beside the poll in which harm is looked for.
 GATHER_S = 0.1
 RETRY_S = 1.0
+CLOSING_RETRY_S = 0.2
 MOST_AT_ONCE = 2_000
 # Of images that are kept; beyond that their records go without them.
 MOST_IMAGE_BYTES = 64 * 2**20
@@ -73,7 +76,8 @@ class Recorder:
     def drop(self, experiment: Experiment, phase: int, arm: int, what: str) -> None:
         """Count something that is lost: a record, or a mirrored call that was not made."""
         name = experiment.design.arms[arm].name
-        self._metrics.dropped.labels(experiment.name, name, what).inc()
+        if not self._metrics.has_ended(experiment.name):
+            self._metrics.dropped.labels(experiment.name, name, what).inc()
         self._lost[experiment.id, phase, arm, what] += 1
         self._filled.set()
 
@@ -94,11 +98,12 @@ class Recorder:
 
     async def close(self, timeout_s: float) -> None:
         """Write what is left, for some time; what then remains is told."""
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self.flush()
-        except TimeoutError:
-            pass
+                while self._queue:  # a ledger that starts anew may be back in time
+                    await asyncio.sleep(CLOSING_RETRY_S)
+                    await self.flush()
         if self._queue:
             log.error("records of experiments are lost", records=len(self._queue))
 
@@ -114,7 +119,7 @@ class Recorder:
         try:
             await self._threads.run(self._ledger.records.write, [record for _, record in taken], drops)
         except ServeError as error:
-            self._tell(well=False, why=error.message)
+            self._tell(well=False, why=told(error))
             return False
         except Exception:
             # A record that the ledger can never take must not keep back all that come after it.

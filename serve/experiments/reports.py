@@ -48,10 +48,20 @@ class FullReport:
 class Reports:
     """Evaluates experiments; one that nothing was written of is not evaluated again."""
 
-    def __init__(self, ledger: Ledger, threads: LedgerThreads, clock: Callable[[], float]) -> None:
-        """Evaluate nothing yet; `clock` gives Unix time."""
+    def __init__(
+        self, ledger: Ledger, threads: LedgerThreads, readers: LedgerThreads, clock: Callable[[], float]
+    ) -> None:
+        """Evaluate nothing yet.
+
+        Args:
+            ledger: Has the sums.
+            threads: In which `activity` and `of` ask it.
+            readers: In which `full` does.
+            clock: Gives Unix time.
+        """
         self._ledger = ledger
         self._threads = threads
+        self._readers = readers
         self._clock = clock
         self._kept: OrderedDict[int, tuple[tuple[int, int], Report]] = OrderedDict()
 
@@ -73,12 +83,15 @@ class Reports:
         Raises:
             UnavailableError: The ledger does not answer.
         """
+        return await self._of(experiment, writes, self._threads)
+
+    async def _of(self, experiment: Experiment, writes: int, threads: LedgerThreads) -> Report:
         state = (experiment.number, writes)
         kept = self._kept.get(experiment.id)
         if kept and kept[0] == state:
             self._kept.move_to_end(experiment.id)
             return kept[1]
-        report = await self._threads.run(self._evaluate, experiment)
+        report = await threads.run(self._evaluate, experiment)
         self._kept[experiment.id] = (state, report)
         self._kept.move_to_end(experiment.id)
         if len(self._kept) > MOST_KEPT:
@@ -87,13 +100,14 @@ class Reports:
 
     async def full(self, experiment: Experiment) -> FullReport:
         """The report of an experiment with its looks and its history; raises as `of`."""
-        writes = (await self.activity()).get(experiment.id, 0)
-        report = await self.of(experiment, writes)
+        run = self._readers.run
+        writes = (await run(self._activity)).get(experiment.id, 0)
+        report = await self._of(experiment, writes, self._readers)
         return FullReport(
             experiment=experiment,
             report=report,
-            looks=tuple(await self._threads.run(self._ledger.reading.looks, experiment.id)),
-            history=await self._threads.run(self._ledger.versions.history, experiment.name),
+            looks=tuple(await run(self._ledger.reading.looks, experiment.id)),
+            history=await run(self._ledger.versions.history, experiment.name),
             made_at=self._clock(),
         )
 

@@ -27,6 +27,7 @@ from serve.experiments.desk import Desk
 from serve.experiments.desk_parts import DeskParts
 from serve.experiments.editing import ActRequest
 from serve.experiments.looks import Looks
+from serve.ledger.database import told
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +68,7 @@ class Steward:
     async def look(self) -> None:
         """See to every experiment once; what fails is tried again at the next look."""
         problems: list[str] = []
-        with self._noting(problems, ""):
+        with self._noting(problems, "experiments"):
             activity = await self._desk.reports.activity()
             for experiment in self._parts.plans.experiments():
                 with self._noting(problems, experiment.name):
@@ -134,7 +135,7 @@ class Steward:
         try:
             yield
         except ServeError as error:
-            problems.append(f"{name}: {error.message}")
+            problems.append(f"{name}: {told(error)}")
         except Exception:
             problems.append(f"{name}: an internal error")
             if name not in self._odd:

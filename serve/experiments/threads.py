@@ -15,12 +15,11 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, ParamSpec, TypeVar
 
-from serve.core.errors import UnavailableError
+from serve.core.errors import OverloadedError, UnavailableError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# A writer, the poller and the steward, and one for people who ask.
 THREADS = 4
 PATIENCE_S = 20.0
 CLOSE_S = 0.5
@@ -29,8 +28,18 @@ CLOSE_S = 0.5
 class LedgerThreads:
     """A few threads; what they are given and cannot begin yet waits."""
 
-    def __init__(self, patience_s: float = PATIENCE_S) -> None:
-        """Start none before the first call; `patience_s` is the longest time for one."""
+    def __init__(
+        self, threads: int = THREADS, patience_s: float = PATIENCE_S, most_waiting: int | None = None
+    ) -> None:
+        """Start none before the first call.
+
+        Args:
+            threads: How many.
+            patience_s: The longest time for one call.
+            most_waiting: Calls that wait for a thread, beyond which more are refused; None: no bound.
+        """
+        self._count = threads
+        self._most_waiting = most_waiting
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._threads: list[Thread] = []
         self._patience_s = patience_s
@@ -39,10 +48,15 @@ class LedgerThreads:
         """Call a function that blocks; what it raises comes back.
 
         Raises:
+            OverloadedError: Too many wait already.
             UnavailableError: It took too long. It may still be done later, or not.
         """
+        if self._most_waiting is not None and self._work.qsize() >= self._most_waiting:
+            raise OverloadedError(
+                "the experiment store is asked too much, come back later", retry_after_s=1.0
+            )
         if not self._threads:
-            self._threads = [Thread(target=self._run, name="ledger", daemon=True) for _ in range(THREADS)]
+            self._threads = [Thread(target=self._run, name="ledger", daemon=True) for _ in range(self._count)]
             for thread in self._threads:
                 thread.start()
         loop = asyncio.get_running_loop()

@@ -6,7 +6,10 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from uuid import uuid4
+from functools import partial
+from types import MappingProxyType
+
+import structlog
 
 from serve.core.assignment import Why
 from serve.core.call import Call
@@ -21,7 +24,8 @@ from serve.core.errors import (
 from serve.core.experiment import Arm, Experiment, Mode, State
 from serve.core.messages import InferRequest, InferResponse, Parameter
 from serve.core.record import Role
-from serve.experiments.case import Asked, Case, Made, Told, falls_back, is_failure, size_of, unit_of
+from serve.experiments.case import Asked, Case, Heard, Made, Told, falls_back, is_failure, size_of, unit_of
+from serve.experiments.ids import Ids
 from serve.experiments.mirror import MirrorRoom
 from serve.experiments.notes import Notes
 from serve.experiments.plans import Standing
@@ -30,6 +34,8 @@ from serve.experiments.saying import said
 from serve.inference import OK, Answer, Inference, Progress
 from serve.metrics import OUTCOMES
 from serve.repository import Entry, Repository
+
+log = structlog.get_logger(__name__)
 
 _PROBABILITIES = frozenset({"probabilities"})
 
@@ -53,6 +59,7 @@ class Trials:
     def __init__(self, parts: TrialParts) -> None:
         """Nothing runs yet."""
         self._parts = parts
+        self._ids = Ids()
         self._mirrors: set[asyncio.Task[None]] = set()
         self._modes = {Mode.SPLIT: self._split, Mode.SHADOW: self._shadow, Mode.PAIRED: self._paired}
 
@@ -66,7 +73,7 @@ class Trials:
         """
         experiment = standing.experiment
         given = unit_of(request, call)
-        unit = given or uuid4().hex
+        unit = given or self._ids.next()
         arm, why = experiment.winner or 0, Why.SINGLE
         if experiment.state is State.RUNNING:
             assigned = standing.assigner.assign(unit)
@@ -87,7 +94,7 @@ class Trials:
     def _case(self, asked: Asked) -> Case:
         return Case(
             asked=asked,
-            prediction=uuid4().hex,
+            prediction=self._ids.next(),
             unit=self._parts.notes.unit_hash(asked.unit),
             at=self._parts.now(),
         )
@@ -107,12 +114,12 @@ class Trials:
     async def _split(self, case: Case, _standing: Standing, progress: Progress) -> InferResponse:
         """The unit's arm answers; where it cannot, the control does."""
         try:
-            answer = await self._timed(case, progress)
+            heard = await self._timed(case, progress)
         except ServeError as error:
             if case.asked.arm == 0 or not falls_back(error):
                 raise
             return await self._fall_back(case.asked, progress)
-        return self._with_token(case, answer)
+        return self._with_token(case, heard)
 
     async def _fall_back(self, asked: Asked, progress: Progress) -> InferResponse:
         instead = replace(asked, arm=0, why=Why.FALLBACK)
@@ -120,11 +127,18 @@ class Trials:
 
     async def _shadow(self, case: Case, standing: Standing, progress: Progress) -> InferResponse:
         """The control answers; then the other arms see the images."""
-        answer = await self._timed(case, progress)
-        told = asyncio.get_running_loop().create_future()
-        told.set_result(said(answer, case.experiment, 0))
+        told: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
+        try:
+            heard = await self._timed(case, progress)
+        except ServeError as error:
+            if is_failure(error, Mode.SHADOW):
+                # Else the arms would be spared whatever the control fails on, and look better for it.
+                told.set_result(())
+                self._start_mirrors(case, self._mirrored(case, standing), told)
+            raise
+        told.set_result(heard.said)
         self._start_mirrors(case, self._mirrored(case, standing), told)
-        return self._with_token(case, answer)
+        return self._with_token(case, heard)
 
     async def _paired(self, case: Case, standing: Standing, progress: Progress) -> InferResponse:
         """The control answers; the other arms see the images at the same time, in random order."""
@@ -135,29 +149,30 @@ class Trials:
             if first:
                 self._start_mirrors(case, first, told)
                 await asyncio.sleep(0)  # until they are queued
-            work = asyncio.get_running_loop().create_task(self._timed(case, progress))
+            loop = asyncio.get_running_loop()
+            work = loop.create_task(self._timed(case, progress))
             if others and not first:
-                await asyncio.sleep(0)  # until the control is
-                self._start_mirrors(case, others, told)
-            answer = await work
-            told.set_result(said(answer, case.experiment, 0))
+                loop.call_soon(self._start_mirrors, case, others, told)  # after the control
+            heard = await work
+            told.set_result(heard.said)
         except ServeError as error:
-            told.set_result(() if is_failure(error) else None)
+            told.set_result(() if is_failure(error, Mode.PAIRED) else None)
             raise
         finally:
             if not told.done():
                 told.set_result(None)
-        return self._with_token(case, answer)
+        return self._with_token(case, heard)
 
-    async def _timed(self, case: Case, progress: Progress) -> Answer:
+    async def _timed(self, case: Case, progress: Progress) -> Heard:
         """Ask the arm that the unit was given, and take notes of how that went."""
         begun, asked = self._parts.clock(), case.asked
-        outcome, failed, why, answer = OK, False, Why.HASH, None
+        outcome, failed, why, heard = OK, False, Why.HASH, None
         try:
             answer = await self._serve(asked, progress)
+            heard = Heard(answer, said(answer, asked.experiment, asked.arm))
             failed = answer.prediction.troubled
         except ServeError as error:
-            outcome, failed = OUTCOMES[error.code], is_failure(error)
+            outcome, failed = OUTCOMES[error.code], is_failure(error, case.experiment.design.mode)
             why = Why.FALLBACK if asked.arm and falls_back(error) else why
             raise
         except asyncio.CancelledError:
@@ -168,11 +183,11 @@ class Trials:
             raise
         finally:
             self._parts.notes.count(asked.experiment, asked.arm, outcome, why)
-            if answer is not None or failed:
+            if heard is not None or failed:
                 taken_s = self._parts.clock() - begun
-                made = Made(role=Role.SERVED, outcome=outcome, failed=failed, taken_s=taken_s, answer=answer)
+                made = Made(role=Role.SERVED, outcome=outcome, failed=failed, taken_s=taken_s, heard=heard)
                 self._parts.notes.call(case, asked.arm, made)
-        return answer
+        return heard
 
     async def _serve(self, asked: Asked, progress: Progress) -> Answer:
         entry = self._entry(asked.experiment.design.arms[asked.arm])
@@ -186,51 +201,57 @@ class Trials:
             raise UnavailableError(error.message, retry_after_s=1.0) from None
 
     def _mirrored(self, case: Case, standing: Standing) -> Sequence[int]:
-        """The arms that are going to see the images beside the control; one without room is counted."""
-        if not standing.assigner.mirrored(case.prediction):
-            return ()
-        experiment, size = case.experiment, size_of(case.asked.request)
-        chosen = []
-        for arm in range(1, len(experiment.design.arms)):
-            if self._parts.room.free(experiment.id, arm, size):
-                chosen.append(arm)
-            else:
-                self._parts.notes.drop(experiment, arm, MIRROR)
-        return chosen
+        """The arms that are to see the images beside the control."""
+        chosen = standing.assigner.mirrored(case.prediction)
+        return range(1, len(case.experiment.design.arms)) if chosen else ()
 
     def _start_mirrors(self, case: Case, arms: Iterable[int], told: asyncio.Future[Told]) -> None:
+        """Ask arms for which there is room; the others are counted."""
+        experiment, size = case.experiment, size_of(case.asked.request)
         for arm in arms:
+            if not self._parts.room.take(experiment.id, arm, size):
+                self._parts.notes.drop(experiment, arm, MIRROR)
+                continue
             task = asyncio.get_running_loop().create_task(self._mirror(case, arm, told))
             self._mirrors.add(task)
-            task.add_done_callback(self._mirrors.discard)
+            task.add_done_callback(partial(self._mirror_ended, experiment, arm, size))
+
+    def _mirror_ended(self, experiment: Experiment, arm: int, size: int, task: asyncio.Task[None]) -> None:
+        self._mirrors.discard(task)
+        self._parts.room.give_back(experiment.id, arm, size)
+        bug = None if task.cancelled() else task.exception()
+        if bug:
+            log.error("mirrored call failed", experiment=experiment.name, exc_info=bug)
+        if bug or task.cancelled():
+            self._parts.notes.drop(experiment, arm, MIRROR)
 
     async def _mirror(self, case: Case, arm: int, told: asyncio.Future[Told]) -> None:
         """Ask an arm whose answer nobody gets; nothing that happens here reaches the caller."""
         parts, experiment = self._parts, case.experiment
         begun = parts.clock()
-        outcome, failed, answer = OK, False, None
-        with parts.room.taken(experiment.id, arm, size_of(case.asked.request)):
-            try:
-                entry = self._entry(experiment.design.arms[arm])
-                deadline = begun + parts.mirror_timeout_s
-                answer = await parts.inference.mirror(entry, case.asked.request, deadline)
-                failed = answer.prediction.troubled
-            except ServeError as error:
-                outcome, failed = OUTCOMES[error.code], is_failure(error, mirrored=True)
-            taken_s = parts.clock() - begun
-            control = await told
+        outcome, failed, heard = OK, False, None
+        try:
+            entry = self._entry(experiment.design.arms[arm])
+            deadline = begun + parts.mirror_timeout_s
+            answer = await parts.inference.mirror(entry, case.asked.request, deadline)
+            failed = answer.prediction.troubled
+            heard = Heard(answer, said(answer, experiment, arm))
+        except ServeError as error:
+            outcome, failed = OUTCOMES[error.code], is_failure(error, experiment.design.mode)
+        taken_s = parts.clock() - begun
+        control = await told
         if control is None:  # nobody was answered, and it is nobody's failure
             return
         parts.notes.count(experiment, arm, outcome, Why.HASH)
-        if answer is not None or failed:
-            made = Made(role=Role.MIRROR, outcome=outcome, failed=failed, taken_s=taken_s, answer=answer)
+        if heard is not None or failed:
+            made = Made(role=Role.MIRROR, outcome=outcome, failed=failed, taken_s=taken_s, heard=heard)
             parts.notes.call(case, arm, made, control)
         elif outcome in _SHED:
             parts.notes.drop(experiment, arm, MIRROR)
 
-    def _with_token(self, case: Case, answer: Answer) -> InferResponse:
-        token = self._parts.notes.token(case, case.asked.arm, answer)
-        return _with(_named(answer, case.asked), {"feedback_token": token})
+    def _with_token(self, case: Case, heard: Heard) -> InferResponse:
+        token = self._parts.notes.token(case, case.asked.arm, heard)
+        return _named(heard.answer, case.asked, {"feedback_token": token})
 
 
 # Ends of a mirrored call that say nothing of its arm: it stood behind all others.
@@ -249,16 +270,19 @@ def check_callable(experiment: Experiment, version: str = "") -> None:
         raise NotFoundError(f"experiment {experiment.name!r} has no versions to choose, got {version!r}")
 
 
-def _named(answer: Answer, asked: Asked) -> InferResponse:
-    """The response with who answered and why."""
+def _named(
+    answer: Answer, asked: Asked, more: Mapping[str, Parameter] = MappingProxyType({})
+) -> InferResponse:
+    """The response with who answered and why, and `more`."""
     experiment = asked.experiment
-    more: dict[str, Parameter] = {
+    named: dict[str, Parameter] = {
         "experiment": experiment.name,
         "arm": experiment.design.arms[asked.arm].name,
         "assignment": asked.why.value,
         "experiment_version": experiment.number,
+        **more,
     }
-    return _with(answer.response, more)
+    return _with(answer.response, named)
 
 
 def _with(response: InferResponse, more: Mapping[str, Parameter]) -> InferResponse:

@@ -7,13 +7,28 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Column, Connection, FromClause, Row, Select, Table, bindparam, select
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Row,
+    Select,
+    String,
+    Table,
+    bindparam,
+    func,
+    select,
+    true,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 # Keys in one statement: enough to be quick, fewer than either database allows.
 CHUNK = 500
 
 Rows = Sequence[Mapping[str, Any]]
+Query = Mapping[str, Select[Any]]  # by dialect
 
 _Insert = postgresql.Insert | sqlite.Insert
 _INSERT: Mapping[str, Callable[[Table], _Insert]] = {
@@ -22,19 +37,22 @@ _INSERT: Mapping[str, Callable[[Table], _Insert]] = {
 }
 
 
-def among(key: Column[str], *wanted: Column[Any] | FromClause) -> Select[Any]:
-    """The query for `rows_of`: these columns, of rows of one experiment, found by one of their keys."""
-    ours = key.table.c.experiment_id == bindparam("experiment_id")
-    return select(*wanted).where(ours, key.in_(bindparam("keys", expanding=True)))
+def among(key: Column[str], *wanted: Column[Any] | FromClause) -> Query:
+    """The query for `rows_of`: these columns, of rows of one experiment, found by one of their keys.
+
+    An index must begin with the experiment and the key.
+    """
+    return {"sqlite": _in_list(key, wanted), "postgresql": _one_by_one(key, wanted)}
 
 
 def rows_of(
-    connection: Connection, query: Select[Any], experiment_id: int, keys: Iterable[str]
+    connection: Connection, query: Query, experiment_id: int, keys: Iterable[str]
 ) -> Iterator[Row[Any]]:
     """The rows that have one of these keys; `query` is from `among`."""
+    statement = query[connection.dialect.name]
     rest = iter(dict.fromkeys(keys))
     while chunk := list(islice(rest, CHUNK)):
-        yield from connection.execute(query, {"experiment_id": experiment_id, "keys": chunk})
+        yield from connection.execute(statement, {"experiment_id": experiment_id, "keys": chunk})
 
 
 def put(connection: Connection, table: Table, rows: Rows) -> None:
@@ -54,6 +72,28 @@ def add_new(connection: Connection, table: Table, rows: Rows) -> None:
     if rows:
         statement = _INSERT[connection.dialect.name](table)
         connection.execute(statement.on_conflict_do_nothing(), rows)
+
+
+def _in_list(key: Column[str], wanted: Sequence[Column[Any] | FromClause]) -> Select[Any]:
+    return select(*wanted).where(_ours(key), key.in_(bindparam("keys", expanding=True)))
+
+
+def _one_by_one(key: Column[str], wanted: Sequence[Column[Any] | FromClause]) -> Select[Any]:
+    """Looks each key up in the index.
+
+    Given a list, PostgreSQL reads all rows of an experiment of which it has no statistics yet, because it
+    takes them for few: with a new experiment each batch would take longer than the one before. OFFSET keeps
+    it from turning this query into that one.
+    """
+    keys = (
+        func.unnest(bindparam("keys", type_=ARRAY(String))).table_valued("key").render_derived(name="wanted")
+    )
+    found = select(*wanted).where(_ours(key), key == keys.c.key).offset(0).lateral("found")
+    return select(found).select_from(keys.join(found, true()))
+
+
+def _ours(key: Column[str]) -> ColumnElement[bool]:
+    return key.table.c.experiment_id == bindparam("experiment_id")
 
 
 @cache

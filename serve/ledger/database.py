@@ -10,7 +10,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,9 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from serve.core.errors import NotFoundError, UnavailableError
+from serve.core.errors import NotFoundError, ServeError, UnavailableError
 from serve.ledger.schema import experiment
+from serve.ledger.turns import Turns
 
 _CONNECT_S = 3
 _LOCK_MS = 4000
@@ -43,8 +44,10 @@ _FILE_MODE = 0o600
 _FOLDER_MODE = 0o700
 _BEGIN = "sqlite_begin"
 
-# Bugs of ours, not failures of the store.
+# Bugs of ours, not failures of the store ...
 _BUGS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
+# ... unless PostgreSQL says that a right was taken from us, or a table away, as while a backup is put back.
+_TAKEN_AWAY = frozenset({"42501", "42P01"})
 
 
 class LedgerError(UnavailableError):
@@ -60,16 +63,22 @@ class LedgerError(UnavailableError):
         self.detail = detail
 
 
+def told(error: ServeError) -> str:
+    """A failure in one line for the log: the public message, and what the database said where it did."""
+    detail = " ".join(error.detail.split()) if isinstance(error, LedgerError) else ""
+    return f"{error.message}: {detail}" if detail else error.message
+
+
 @contextmanager
 def guarded() -> Iterator[None]:
     """Turns every failure of the store that is met inside into a `LedgerError`; bugs pass as they are."""
     try:
         yield
-    except _BUGS:
-        raise
     except DBAPIError as error:
+        if isinstance(error, _BUGS) and getattr(error.orig, "sqlstate", None) not in _TAKEN_AWAY:
+            raise
         raise LedgerError(detail=f"{type(error).__name__}: {error.orig}") from error
-    except NoConnectionError as error:
+    except (NoConnectionError, TimeoutError) as error:
         raise LedgerError(detail=str(error)) from error
 
 
@@ -85,6 +94,7 @@ class Database:
         kind = _KINDS[engine.dialect.name]
         self._reader = engine.execution_options(**kind.reading)
         self._writer = engine.execution_options(**kind.writing)
+        self._turn = kind.turns()
 
     @classmethod
     def connect(cls, url: str) -> Database:
@@ -137,7 +147,7 @@ class Database:
             LedgerError: The store does not answer; nothing was written, or it is not known to be.
             NotFoundError: There is no such experiment.
         """
-        with guarded(), self._writer.begin() as connection:
+        with guarded(), self._turn(), self._writer.begin() as connection:
             if experiment_id is not None:
                 _lock(connection, experiment_id)
             yield connection
@@ -157,8 +167,13 @@ def _lock(connection: Connection, experiment_id: int) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kind:
-    """What differs between the two databases."""
+    """What differs between the two databases.
 
+    Attributes:
+        turns: Makes what lets the writers of this process take turns, where the database does not.
+    """
+
+    turns: Callable[[], Callable[[], AbstractContextManager[None]]]
     connect_args: Mapping[str, Any]
     pool: Mapping[str, Any]
     reading: Mapping[str, Any]
@@ -233,6 +248,7 @@ def _listen_sqlite(engine: Engine) -> None:
 # IMMEDIATE takes the writer's lock at once: a transaction that reads first and writes later could otherwise
 # be refused in its midst.
 _SQLITE = _Kind(
+    turns=lambda: Turns(_LOCK_MS / 1000).taken,
     connect_args={},
     pool={},
     reading={_BEGIN: "DEFERRED"},
@@ -242,6 +258,7 @@ _SQLITE = _Kind(
 )
 
 _POSTGRESQL = _Kind(
+    turns=lambda: nullcontext,
     connect_args={
         "connect_timeout": _CONNECT_S,
         # Connections that are cut without a word are noticed as soon as statements that wait too long.

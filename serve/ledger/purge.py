@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, delete, select, true, update
+from sqlalchemy import Column, ColumnElement, Connection, Table, bindparam, delete, select, true, update
 
 from serve.core.experiment import ENDED, Experiment
 from serve.ledger.bulk import CHUNK
@@ -75,6 +75,7 @@ def _forget_some(
         ours = (key.table.c.experiment_id == identity, which)
         found = set(connection.execute(select(key).where(*ours).limit(CHUNK)).scalars())
         for table in tables if found else ():
-            named = table.c[key.name].in_(found)
-            connection.execute(delete(table).where(table.c.experiment_id == identity, named))
+            # One by one, for the same reason as in `serve.ledger.bulk`.
+            one = (table.c.experiment_id == identity, table.c[key.name] == bindparam("key"))
+            connection.execute(delete(table).where(*one), [{"key": name} for name in found])
     return bool(found)

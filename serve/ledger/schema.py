@@ -99,13 +99,13 @@ alias_version = Table(
     UniqueConstraint("name", "number"),
 )
 
-# What one unit did with one arm in one phase: `serve.core.tally.UnitTally`.
+# What one unit did with one arm in one phase: `serve.core.tally.UnitTally`. Found by unit, in all its phases.
 unit = Table(
     "unit",
     metadata,
     _experiment_key(),
-    Column("phase", Integer, primary_key=True),
     Column("unit", _HEX, primary_key=True),
+    Column("phase", Integer, primary_key=True),
     Column("arm", Integer, primary_key=True),
     *(_count(name) for name in FIELDS),
 )
@@ -133,6 +133,14 @@ prediction = Table(
     Column("first_item", Integer),  # with an arm, never the control: the image that is its unit's first pair
     _flag("differs"),  # with an arm, never the control: it said something else of an image than the control
     Index(None, "experiment_id", "at", "prediction", "arm"),
+)
+Index(
+    "ix_prediction_differs",
+    prediction.c.experiment_id,
+    prediction.c.at,
+    prediction.c.prediction,
+    postgresql_where=prediction.c.differs,
+    sqlite_where=prediction.c.differs,
 )
 
 # True labels. One can be here before its prediction.

@@ -205,3 +205,23 @@ def test_every_image_leaves_once_and_in_order(
         simulation.now = min(simulation.release(), simulation.now + 1.0)
         simulation.release()
     assert simulation.left == numbers
+
+
+def test_what_nobody_waits_for_is_not_handed_ahead() -> None:
+    """A caller who comes next would wait for it; an idle worker may have it."""
+    mirrored = Queue(images=40, oldest=0.0, deadline=math.inf, urgent=False)
+    assert decide(mirrored, BUSY, LIMITS, now=9.0) == Wait()
+    assert decide(mirrored, IDLE, LIMITS, now=9.0) == Release(images=16, reason=Reason.FULL)
+
+
+def test_what_nobody_waits_for_goes_last() -> None:
+    """However long it has waited; and it does not keep callers from being handed ahead."""
+    mirrored = Queue(images=40, oldest=0.0, deadline=math.inf, urgent=False)
+    assert choose([mirrored, queue(3, oldest=8.0)], IDLE, LIMITS, now=9.0) == (
+        1,
+        Release(images=3, reason=Reason.IDLE),
+    )
+    assert choose([mirrored, queue(40, oldest=8.0)], BUSY, LIMITS, now=9.0) == (
+        1,
+        Release(images=16, reason=Reason.FULL),
+    )

@@ -161,7 +161,8 @@ UNTOUCHABLE: dict[str, Any] = {
 @pytest.mark.parametrize("state", sorted(LIVE))
 def test_a_started_experiment_keeps_its_analysis(field: str, state: State) -> None:
     """What would make its statistics invalid is refused, with field, both values, state and reason."""
-    experiment = replace(running(), state=state)
+    guardrails = [{"metric": "error_rate"}] if field == "promote_when_better" else []
+    experiment = replace(running(guardrails=guardrails), state=state)
     with pytest.raises(ConflictError) as refused:
         patched(experiment, {field: UNTOUCHABLE[field]}, LATER)
     message = refused.value.message

@@ -7,6 +7,7 @@ import pytest
 from serve.core import errors
 from serve.core.errors import (
     Code,
+    DrainingError,
     EngineError,
     OverloadedError,
     OverQuotaError,
@@ -27,11 +28,11 @@ def test_every_code_is_the_code_of_a_class() -> None:
 
 
 def test_only_special_cases_share_a_code() -> None:
-    """One class for each reaction; a failed attempt and a quota used up are cases of others."""
+    """One class for each reaction; a failed attempt, a drain and a quota used up are cases of others."""
     own = [kind for kind in KINDS if kind.__base__ is ServeError]
     assert len(own) == len(Code)
-    assert {kind for kind in KINDS if kind not in own} == {EngineError, OverQuotaError}
-    assert EngineError.code is UnavailableError.code
+    assert {kind for kind in KINDS if kind not in own} == {DrainingError, EngineError, OverQuotaError}
+    assert DrainingError.code is EngineError.code is UnavailableError.code
     assert OverQuotaError.code is OverloadedError.code
 
 

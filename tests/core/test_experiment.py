@@ -62,6 +62,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     # statistics
     ({"primary_metric": "clicks"}, "primary_metric: is 'clicks'. Input should be 'accuracy',"),
     ({"alpha": 0}, "alpha: is 0."),
+    ({"promote_when_better": True}, "promote_when_better: needs a guardrail on error_rate"),
     ({"alpha": 1}, "alpha: is 1."),
     ({"alpha": float("nan")}, "alpha: is nan."),
     ({"margin": 0}, "margin: is 0."),

@@ -196,9 +196,21 @@ def test_labels_that_come_more_easily_for_one_arm_break_the_comparison() -> None
 
 
 def test_calls_that_fail_are_the_guardrails_matter_not_the_labels() -> None:
-    """Three calls in ten have no answer, hence no label; that alone breaks no comparison."""
+    """Three calls in ten have no answer, hence no label; that is another check's to say."""
     report = split(Truth(labelled=0.05), Truth(labelled=0.05, fails=0.3))
     assert health(report, "label_ratio") is not Health.BROKEN
+
+
+@pytest.mark.parametrize(
+    ("metric", "state"),
+    [("accuracy", Health.BROKEN), ("error_rate", Health.WARN), ("latency_p50", Health.WARN)],
+)
+def test_an_arm_that_answers_less_is_not_compared_by_its_answers(metric: str, state: Health) -> None:
+    """It may have failed on the hard images: no verdict on accuracy; other metrics get a warning."""
+    failing = split(Truth(), Truth(right=0.88, fails=0.1), primary_metric=metric)
+    assert health(failing, "answered", "b") is state
+    assert (failing.verdict is Verdict.BROKEN) == (state is Health.BROKEN)
+    assert health(split(Truth(fails=0.1), Truth(fails=0.1)), "answered", "b") is Health.OK
 
 
 def test_returning_units_do_not_count_twice_against_the_sample_ratio() -> None:

@@ -14,6 +14,7 @@ from serve.core.record import CallRecord, Dropped, Outcome, Receipt
 from serve.core.settling import Kept, Settling
 from serve.core.tally import UnitTally
 from tests.ledger.facts import (
+    SLOW_MS,
     Fact,
     Story,
     a_call,
@@ -111,7 +112,7 @@ def _check(memory: Memory, story: Story, *, split: bool) -> None:
             raw.tell(fact, receipt)
     firsts = memory.firsts()
     assert memory.all_sums() == sums_of(raw, firsts, split=split)
-    assert memory.all_latency() == latency_of(raw)
+    assert memory.all_latency() == latency_of(raw, split=split)
     units_with_pairs = {(unit, arm) for (_, unit, arm), tally in memory.units.items() if tally.pairs}
     assert sorted((memory.known[name].calls[arm].record.unit, arm) for name, arm, _ in firsts) == sorted(
         units_with_pairs
@@ -141,9 +142,9 @@ def test_a_label_may_come_before_the_mirrors_prediction(memory: Memory) -> None:
     assert (memory.sum(1, "first:arm_right"), memory.sum(1, "class:2:arm_right")) == (1, 1)
 
 
-def test_a_label_counts_though_the_record_is_lost(memory: Memory) -> None:
+def test_a_label_counts_though_the_record_is_lost() -> None:
     """The ticket tells what was answered; the record, when it comes, tells of the call, once."""
-    control = a_call(PAIRED, 1, 0, [0])
+    memory, control = Memory(Rules.of(SPLIT)), a_call(SPLIT, 1, 0, [0])
     memory.tell(an_outcome(control, 0))
     assert (memory.sum(0, "right"), memory.sum(0, "unmatched"), memory.sum(0, "calls")) == (1, 1, 0)
     assert not memory.all_latency()
@@ -221,8 +222,8 @@ def test_what_was_dropped_is_counted(memory: Memory) -> None:
 
 def test_what_is_forgotten_is_not_counted_again() -> None:
     """Records and tickets from before the last purge are not taken; from then on they are."""
-    memory = Memory(Rules.of(PAIRED), purged_before=a_call(PAIRED, 2, 0, [0]).at)
-    old, young = a_call(PAIRED, 1, 0, [0]), a_call(PAIRED, 2, 0, [0])
+    memory = Memory(Rules.of(SPLIT), purged_before=a_call(SPLIT, 2, 0, [0]).at)
+    old, young = a_call(SPLIT, 1, 0, [0]), a_call(SPLIT, 2, 0, [0])
     assert memory.tell(old, an_outcome(old, 0), young, an_outcome(young, 0)) == [
         None,
         Receipt.TOO_LATE,
@@ -250,3 +251,21 @@ def test_facts_that_are_known_change_nothing(memory: Memory) -> None:
     for fact in facts:
         settling.record(fact)
     assert not settling.changes()
+
+
+def test_the_wait_in_the_queue_is_no_arms_slowness_where_calls_are_mirrored() -> None:
+    """A mirrored call stands behind all callers; in a split all calls queue alike, and the wait counts."""
+    for experiment, slow in ((PAIRED, 0), (SPLIT, 1)):
+        memory = Memory(Rules.of(experiment))
+        memory.tell(replace(a_call(experiment, 1, 1, [0]), latency_us=5000, queue_us=4800))
+        assert memory.sum(1, f"slow:{SLOW_MS}") == slow
+
+
+def test_the_control_is_compared_over_the_requests_that_others_saw(memory: Memory) -> None:
+    """A call that was not mirrored, by the sample or for want of room, is not held against it, nor for it."""
+    alone, seen = a_call(PAIRED, 1, 0, [0]), a_call(PAIRED, 2, 0, [0])
+    memory.tell(replace(alone, failed=True), seen)
+    assert (memory.sum(0, "calls"), memory.sum(0, "failures"), memory.all_latency()) == (0, 0, {})
+    memory.tell(a_call(PAIRED, 2, 1, [0]))
+    assert (memory.sum(0, "calls"), memory.sum(1, "calls"), memory.sum(0, "failures")) == (1, 1, 0)
+    assert sum(memory.all_latency()[1, 0].values()) == 1

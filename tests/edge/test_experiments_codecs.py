@@ -43,6 +43,8 @@ def _designs(draw: st.DrawFn) -> Design:
     weights = (None, None) if mode == "shadow" else (first, 10_000 - first)
     labels = draw(st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2))
     start = draw(st.integers(0, 9_999))
+    guardrails = draw(st.lists(GUARDRAILS, max_size=2))
+    watched = {guardrail.metric for guardrail in guardrails}
     more: dict[str, object] = {}
     if mode == "split":
         units = draw(st.lists(st.text(min_size=1, max_size=5), max_size=2, unique=True))
@@ -64,8 +66,8 @@ def _designs(draw: st.DrawFn) -> Design:
             "ramp": draw(SHARES),
             "alpha": draw(LEVELS),
             "planned_units": draw(st.integers(100, 1_000_000_000)),
-            "guardrails": draw(st.lists(GUARDRAILS, max_size=2)),
-            "promote_when_better": draw(st.booleans()),
+            "guardrails": guardrails,
+            "promote_when_better": draw(st.booleans()) and "error_rate" in watched,
             **more,
         }
     )

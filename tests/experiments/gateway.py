@@ -77,6 +77,7 @@ class Gateway:
             repository=self.repository,
             ledger=self.ledger,
             threads=self.threads,
+            readers=self.threads,
             plans=self.plans,
             keys=self.keys,
             audit=self.audit,
@@ -144,7 +145,7 @@ async def gateways(
         yield made
     finally:
         for gateway in made:
-            await gateway.desk.close()
+            await gateway.desk.close(1.0)
             gateway.audit.close()
             gateway.threads.close()
             gateway.ledger.close()

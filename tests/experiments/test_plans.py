@@ -95,7 +95,7 @@ async def test_a_version_holds_from_its_moment_on_everywhere(
 async def test_a_rollback_overtakes_what_is_still_to_come(
     gateways: tuple[Gateway, Gateway], clock: Clock
 ) -> None:
-    """The newest version of those whose time has come counts, for good."""
+    """It holds as soon as it is read, whatever the clock of its author, and for good."""
     writer, reader = gateways
     first = writer.ledger.versions.add(draft())
     versions = [
@@ -104,7 +104,7 @@ async def test_a_rollback_overtakes_what_is_still_to_come(
     ]
     for version in versions:
         writer.plans.apply(writer.ledger.versions.append(version))
-    for clock.now in (1001.0, 1004.0, 2000.0):
+    for clock.now in (1000.0, 1001.0, 1004.0, 2000.0):
         for gateway in (writer, reader):
             await gateway.plans.refresh()
             assert gateway.states() == {"trial": (3, "rolled_back")}
@@ -164,3 +164,24 @@ async def test_who_listens_hears_of_each_change_once(gateways: tuple[Gateway, Ga
     await reader.plans.refresh()
     await reader.plans.refresh()
     assert heard == [([], ["trial"])]
+
+
+async def test_a_bug_in_reading_is_survived_and_told(
+    gateways: tuple[Gateway, Gateway], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was known stays in force, and who asks for a change hears of the bug."""
+    writer, reader = gateways
+    writer.ledger.versions.add(draft())
+    known = [reader.plans.known]
+    await reader.plans.refresh()
+    assert [*known, reader.plans.known] == [False, True]
+
+    def broken(_seq: int) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(reader.ledger.versions, "since", broken)
+    await reader.plans.refresh()
+    assert reader.plans.stale
+    assert reader.states() == {"trial": (1, "draft")}
+    with pytest.raises(ZeroDivisionError):
+        await reader.plans.read()

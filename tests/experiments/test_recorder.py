@@ -72,3 +72,16 @@ async def test_closing_gives_up_after_a_time() -> None:
     await house.infer(experiment)
     await house.recorder.close(0.5)
     assert house.recorder.waiting == 1
+
+
+@in_virtual_time
+async def test_closing_waits_for_a_ledger_that_comes_back_in_time() -> None:
+    """One that starts anew while the gateway ends costs no record."""
+    house, experiment = TrialHouse(), running(design_of())
+    house.records.error = DOWN
+    await house.infer(experiment)
+    closing = asyncio.create_task(house.recorder.close(5.0))
+    await asyncio.sleep(1.0)
+    house.records.error = None
+    await closing
+    assert len(house.records.calls) == 1

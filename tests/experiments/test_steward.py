@@ -175,7 +175,8 @@ async def test_one_experiments_trouble_does_not_hide_anothers_harm(
 async def test_a_policy_promotes_what_is_better(tmp_path: Path) -> None:
     """Where it was written down beforehand the better arm is promoted, and its alias follows."""
     async with gateways(tmp_path) as (gateway,):
-        experiment = await gateway.started(promote_when_better=True, alias="production", **PAIRED)
+        policy = {"promote_when_better": True, "guardrails": [{"metric": "error_rate"}]}
+        experiment = await gateway.started(alias="production", **policy, **PAIRED)
         await labelled(gateway, experiment, right=(180, 270))
         await polls(gateway, 3)
         ended = gateway.plans.current.experiments["se-or-eca"]

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from serve.core.errors import UnavailableError
+from serve.core.errors import OverloadedError, UnavailableError
 from serve.experiments.threads import THREADS, LedgerThreads
 
 HANGS = """
@@ -66,3 +66,23 @@ def test_a_thread_that_hangs_does_not_keep_the_process() -> None:
         [sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=30, check=True
     )
     assert done.stdout == "the experiment store has not answered within 0.1 s\n"
+
+
+async def test_more_than_may_wait_are_refused_at_once() -> None:
+    """People who ask for more reports than the store can give hear so, and do not queue for ever."""
+    threads, gate = LedgerThreads(1, most_waiting=2), threading.Event()
+    begun = threading.Event()
+
+    def hang() -> bool:
+        begun.set()
+        return gate.wait(10)
+
+    jobs = [asyncio.create_task(threads.run(hang))]
+    assert await asyncio.to_thread(begun.wait, 10)
+    jobs += [asyncio.create_task(threads.run(hang)) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(OverloadedError, match="asked too much"):
+        await threads.run(hang)
+    gate.set()
+    assert await asyncio.gather(*jobs) == [True] * 3
+    threads.close()

@@ -8,12 +8,21 @@ import pytest
 
 from serve.core.assignment import Assigner
 from serve.core.call import Call
-from serve.core.errors import EngineError, InvalidRequestError, NotFoundError, OverQuotaError, ServeError
+from serve.core.errors import (
+    DeadlineError,
+    DrainingError,
+    EngineError,
+    InvalidRequestError,
+    NotFoundError,
+    OverloadedError,
+    OverQuotaError,
+    ServeError,
+)
 from serve.core.experiment import KeepImages, Mode, Override, State
 from serve.core.record import Role
 from serve.engines.fake import Pace, class_of
 from serve.engines.pool import PoolOptions
-from serve.experiments.case import unit_of
+from serve.experiments.case import falls_back, is_failure, unit_of
 from serve.experiments.plans import Standing
 from serve.experiments.trials import check_callable
 from serve.inference import Progress
@@ -143,6 +152,20 @@ async def test_a_retry_does_not_hide_a_failed_attempt() -> None:
     assert response.parameters["assignment"] == "hash"
     (record,) = await house.written()
     assert (record.outcome, record.failed) == ("ok", True)
+
+
+@in_virtual_time
+async def test_a_failed_attempt_is_one_failure_however_many_requests_shared_it() -> None:
+    """A batch of three requests is tried again: one of their records carries it."""
+    house, experiment = TrialHouse(), running(design_of())
+    unit = unit_for(experiment, 1)
+    busy = asyncio.create_task(house.infer(experiment, unit))
+    await settle()
+    others = [asyncio.create_task(house.infer(experiment, unit, (image,))) for image in numbered(3)]
+    await busy
+    house.arm_engine.fail_next(LOST)
+    await asyncio.gather(*others)
+    assert sorted(record.failed for record in await house.written()) == [False, False, False, True]
 
 
 @in_virtual_time
@@ -294,3 +317,64 @@ def test_a_draft_cannot_be_called_nor_a_version_of_an_experiment() -> None:
         check_callable(running(design_of(), state=State.DRAFT))
     with pytest.raises(NotFoundError, match="has no versions to choose, got '3'"):
         check_callable(running(design_of()), "3")
+
+
+@in_virtual_time
+async def test_what_the_control_fails_on_the_other_arms_still_see_in_shadow_mode() -> None:
+    """A request that every engine fails on counts against all arms, not only against the one asked first."""
+    house = TrialHouse(pool_options=ONE_ATTEMPT)
+    house.engine.fail_next(LOST)
+    house.arm_engine.fail_next(LOST)
+    with pytest.raises(ServeError):
+        await house.infer(running(design_of(Mode.SHADOW)))
+    await asyncio.sleep(5)
+    assert {(record.arm, record.failed) for record in await house.written()} == {(0, True), (1, True)}
+
+
+@pytest.mark.parametrize(("mode", "counts"), [(Mode.SPLIT, True), (Mode.SHADOW, False), (Mode.PAIRED, False)])
+def test_a_full_queue_counts_only_where_all_arms_queue_alike(mode: Mode, *, counts: bool) -> None:
+    """Mirrored calls are shed first, so that beside them the control's shed calls do not count either."""
+    assert is_failure(OverloadedError("full"), mode) is counts
+    assert is_failure(DeadlineError("late", begun=True, waited=0.9), mode) is counts
+    assert is_failure(DeadlineError("late", begun=True, waited=0.1), mode) is True
+    assert is_failure(DeadlineError("late"), mode) is False
+
+
+@in_virtual_time
+async def test_a_gateway_that_ends_is_no_arms_failure() -> None:
+    """What it ends for that is not written down; mirrored calls that it gives up are counted as dropped."""
+    house, experiment = TrialHouse(), running(design_of(Mode.SHADOW))
+    await house.infer(experiment)
+    await settle()
+    await house.trials.close()
+    await asyncio.sleep(20)  # the engine's batch goes on
+    await house.recorder.flush()
+    assert [(drop.arm, drop.what, drop.count) for drop in house.records.drops] == [(1, "mirror", 1)]
+    for mode in Mode:
+        assert not is_failure(DrainingError("the server is shutting down"), mode)
+    assert not falls_back(DrainingError("the server is shutting down"))
+
+
+@in_virtual_time
+async def test_requests_that_come_at_once_get_no_more_room_than_there_is() -> None:
+    """However many are answered in the same moment, at most `max_mirrors` are mirrored at a time."""
+    house, experiment = TrialHouse(max_mirrors=2), running(design_of(Mode.SHADOW))
+    await asyncio.gather(*(house.infer(experiment, f"u{n}") for n in range(10)))
+    await asyncio.sleep(20)
+    written = await house.written()
+    assert [record.role for record in written].count(Role.MIRROR) == 2
+    assert sum(drop.count for drop in house.records.drops) == 8
+
+
+@in_virtual_time
+async def test_calls_that_outlive_their_experiment_make_no_series() -> None:
+    """Neither the caller's nor the mirrored one; both are still written down."""
+    house, experiment = TrialHouse(), running(design_of(Mode.PAIRED))
+    asked = asyncio.create_task(house.infer(experiment))
+    await asyncio.sleep(0.5)
+    house.experiment_metrics.forget_experiment(experiment.name)
+    await asked
+    await asyncio.sleep(5)
+    assert len(await house.written()) == 2
+    samples = [sample for metric in house.registry.collect() for sample in metric.samples]
+    assert [sample for sample in samples if "experiment" in sample.labels] == []

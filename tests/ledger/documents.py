@@ -127,5 +127,6 @@ _PAIRED = Design(
     primary_metric="agreement",
     pairs="all",
     keep_images=KeepImages(max_images=5, days=0.5),
+    guardrails=(Guardrail(metric="error_rate"),),
     promote_when_better=True,
 )

@@ -155,7 +155,7 @@ def _calls(draw: st.DrawFn, number: int, *, split: bool) -> list[CallRecord]:
                 outcome="ok" if answered else "internal",
                 failed=not answered or draw(st.booleans()),
                 latency_us=draw(st.integers(300, 700)),
-                queue_us=5,
+                queue_us=draw(st.integers(0, 300)),
                 answers=tuple(draw(answer) for _ in range(items)) if answered else (),
             )
         )

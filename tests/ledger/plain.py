@@ -40,7 +40,7 @@ _PRODUCTS = (
     ("scored", "brier_change"),
     ("brier_change", "brier_change"),
 )
-_HEADS = ("calls", "labelled", "pairs", "scored")
+_HEADS = ("calls", "labelled", "pairs", "scored", "failures")
 
 
 @dataclass(slots=True)
@@ -101,9 +101,13 @@ def sums_of(raw: Raw, firsts: Firsts, *, split: bool = False) -> Sums:
     met: defaultdict[tuple[int, str], set[int]] = defaultdict(set)
     for call in raw.calls.values():
         unit = units[call.phase, call.arm, call.unit]
-        for name, value in (*_of_call(raw, call), *_of_answers(raw, call), *_of_pairs(raw, call)):
+        for name, value in (
+            *_of_call(raw, call, split=split),
+            *_of_answers(raw, call),
+            *_of_pairs(raw, call),
+        ):
             unit[name] += value
-        sums[call.phase, call.arm].update(_counts(raw, call, firsts))
+        sums[call.phase, call.arm].update(_counts(raw, call, firsts, split=split))
         met[call.phase, call.unit].add(call.arm)
     for (phase, arm, _), unit in units.items():
         for one, other in _PRODUCTS:
@@ -120,18 +124,28 @@ def sums_of(raw: Raw, firsts: Firsts, *, split: bool = False) -> Sums:
     return {place: names for place, names in cleaned.items() if names}
 
 
-def latency_of(raw: Raw) -> dict[tuple[int, int], dict[int, int]]:
+def latency_of(raw: Raw, *, split: bool = False) -> dict[tuple[int, int], dict[int, int]]:
     """How many calls were answered in the time of each bucket, by (phase, arm)."""
     found: defaultdict[tuple[int, int], Counter[int]] = defaultdict(Counter)
-    for key in raw.recorded:
-        call = raw.calls[key]
-        if call.answers:
-            found[call.phase, call.arm][bucket_of(call.latency_us)] += 1
+    for call in raw.calls.values():
+        if call.answers and _is_compared(raw, call, split=split):
+            found[call.phase, call.arm][bucket_of(_time_us(call, split=split))] += 1
     return {place: dict(buckets) for place, buckets in found.items()}
 
 
-def _of_call(raw: Raw, call: CallRecord) -> Iterator[tuple[str, int]]:
-    if (call.prediction, call.arm) in raw.recorded:
+def _is_compared(raw: Raw, call: CallRecord, *, split: bool) -> bool:
+    """It is written down, in a split or of a request that not only the control saw."""
+    mirrored = any((call.prediction, arm) in raw.calls for arm in (1, 2))
+    return (call.prediction, call.arm) in raw.recorded and (split or mirrored)
+
+
+def _time_us(call: CallRecord, *, split: bool) -> int:
+    """With the wait in the queue only where nobody's call is a mirrored one."""
+    return call.latency_us - (0 if split else call.queue_us)
+
+
+def _of_call(raw: Raw, call: CallRecord, *, split: bool) -> Iterator[tuple[str, int]]:
+    if _is_compared(raw, call, split=split):
         yield "calls", 1
         yield "failures", int(call.failed)
 
@@ -158,10 +172,10 @@ def _of_pairs(raw: Raw, call: CallRecord) -> Iterator[tuple[str, int]]:
             yield "signed", int(arm.top1 == label) - int(control.top1 == label)
 
 
-def _counts(raw: Raw, call: CallRecord, firsts: Firsts) -> Iterator[str]:
+def _counts(raw: Raw, call: CallRecord, firsts: Firsts, *, split: bool) -> Iterator[str]:
     if (call.prediction, call.arm) not in raw.recorded:
         yield "unmatched"
-    elif call.latency_us > SLOW_MS * 1000:
+    elif _is_compared(raw, call, split=split) and _time_us(call, split=split) > SLOW_MS * 1000:
         yield f"slow:{SLOW_MS}"
     for item, said in enumerate(call.answers):
         label = raw.labels.get((call.prediction, item))

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 from sqlalchemy import Connection, func, insert, select, text, update
@@ -89,6 +90,32 @@ def test_writers_of_one_experiment_take_turns(database: Database) -> None:
     assert _writes(database) == 40
 
 
+def test_a_writer_has_its_turn_beside_a_busy_one(database: Database) -> None:
+    """Who writes batch after batch does not keep another from writing in between."""
+    over, begun, longest = Event(), Event(), 0.0
+
+    def write_all_the_time() -> None:
+        while not over.is_set():
+            with database.writing(1) as connection:
+                _bump(connection)
+                begun.set()
+                time.sleep(0.02)
+
+    with ThreadPoolExecutor(1) as threads:
+        busy = threads.submit(write_all_the_time)
+        try:
+            begun.wait(SOON_S)
+            for _ in range(20):
+                began = time.monotonic()
+                with database.writing(1) as connection:
+                    _bump(connection)
+                longest = max(longest, time.monotonic() - began)
+        finally:
+            over.set()
+        busy.result()
+    assert longest < 0.5
+
+
 def test_an_unknown_experiment_cannot_be_written(database: Database) -> None:
     """Its id is named."""
     with pytest.raises(NotFoundError, match="77"), database.writing(77):
@@ -111,6 +138,14 @@ def test_a_wrong_statement_is_a_bug(in_postgres: Database) -> None:
 
 
 @NEEDS_POSTGRES
+def test_a_table_or_a_right_that_is_taken_away_is_an_outage(in_postgres: Database) -> None:
+    """As while a backup is put back: it comes back, and what waits is written then."""
+    for statement in ("SELECT 1 FROM no_such_table", "SET ROLE pg_monitor; SELECT * FROM experiment"):
+        with pytest.raises(LedgerError, match=MESSAGE) as told, in_postgres.writing() as connection:
+            connection.exec_driver_sql(statement)
+        assert "no_such_table" in told.value.detail or "permission denied" in told.value.detail
+
+
 def test_reading_cannot_write(in_postgres: Database) -> None:
     """PostgreSQL refuses to write in a reading transaction."""
     with pytest.raises(LedgerError) as caught, in_postgres.reading() as connection:

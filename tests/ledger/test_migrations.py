@@ -138,11 +138,18 @@ def _described(engine: Engine) -> dict[str, Any]:
 
 def _table(seen: Inspector, name: str) -> dict[str, Any]:
     columns = [{**column, "type": str(column["type"])} for column in seen.get_columns(name)]
+    indexes: list[dict[str, Any]] = [
+        {
+            **index,
+            "dialect_options": {name: str(value) for name, value in index.get("dialect_options", {}).items()},
+        }
+        for index in seen.get_indexes(name)
+    ]
     return {
         "columns": columns,
         "primary key": seen.get_pk_constraint(name),
         "foreign keys": seen.get_foreign_keys(name),
         "unique": sorted(seen.get_unique_constraints(name), key=str),
-        "indexes": sorted(seen.get_indexes(name), key=str),
+        "indexes": sorted(indexes, key=str),
         "checks": seen.get_check_constraints(name),
     }

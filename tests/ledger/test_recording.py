@@ -77,7 +77,7 @@ def _check(url: str, ledger: Ledger, story: Story, mode: Mode) -> None:
             raw.tell(fact, receipt)
     firsts = firsts_in(url, experiment)
     assert sums_in(ledger, experiment) == sums_of(raw, firsts, split=mode is Mode.SPLIT)
-    assert latency_in(ledger, experiment) == latency_of(raw)
+    assert latency_in(ledger, experiment) == latency_of(raw, split=mode is Mode.SPLIT)
 
 
 _few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -154,7 +154,7 @@ def test_a_contradicted_label_counts_once(ledger: Ledger, experiment: Experiment
 
 def test_experiments_of_one_batch_are_kept_apart(ledger: Ledger) -> None:
     """Each fact counts for its own; what belongs to no experiment is left out, or not known."""
-    one, two = (kept(ledger, a_started()) for _ in range(2))
+    one, two = (kept(ledger, a_started(Mode.SPLIT)) for _ in range(2))
     strange = replace(a_call(one, 3, 0, [0]), experiment=99)
     calls = [a_call(two, 1, 0, [0]), strange, a_call(one, 1, 0, [1]), a_call(two, 2, 0, [0])]
     ledger.records.write(calls, [_dropped(one), _dropped(two), replace(_dropped(two), experiment=99)])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy.stats import binomtest  # type: ignore[import-untyped] # scipy ships no annotations
+from scipy.stats import binomtest
 from sklearn.datasets import load_digits
 
 from handlers import attn_preprocess

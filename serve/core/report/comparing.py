@@ -168,6 +168,8 @@ def _figure(case: Case) -> str:
     """By how much and how sure; for instance "accuracy is 1.2 points higher (95 % interval ...)"."""
     interval, title = case.figure.interval, case.metric.title.lower()
     sure = f"{100 * (1 - case.figure.alpha):.4g} % interval {_range(interval, case)}, valid at every look"
+    if case.kind is Kind.DIFFERENCE and case.figure.proven and interval.contains(0):
+        sure += "; the exact test is sharper, and has decided"
     if case.kind is Kind.SHARE:
         return f"{title} is {_amount(interval.estimate, case)} ({sure})"
     direction = "higher" if interval.estimate > 0 else "lower"

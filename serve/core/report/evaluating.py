@@ -19,8 +19,8 @@ from serve.core.report.study import Study, study
 from serve.core.verdict import Verdict
 
 _EACH_LOOK = (
-    "Intervals and e-values hold however often one looks, unless a row says otherwise; those for a single "
-    "look are given for comparison only."
+    "Intervals and e-values hold however often one looks, each by itself, unless a row says otherwise; those "
+    "for a single look are given for comparison only."
 )
 _WINNERS_CURSE = (
     "An experiment that is stopped because it has decided shows a difference that is larger than the true "
@@ -28,7 +28,8 @@ _WINNERS_CURSE = (
 )
 _SEVERAL = "With several arms the error rate is divided among their comparisons with the control."
 _RETURNING = (
-    "The weights were changed. Phases are taken apart and count as independent, though units may come back."
+    "The weights were changed. Phases are taken apart; as units may come back, they count as wholly "
+    "dependent, which makes intervals too wide rather than too narrow."
 )
 
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from serve.core.experiment import WHOLE
+from serve.core.report.means import MEANS, mean_change
 from serve.core.report.rows import Health, HealthRow
 from serve.core.report.study import Stratum, Study, Sums
-from serve.core.statistics.intervals import p_value
+from serve.core.statistics.intervals import averaged, p_value
 from serve.core.statistics.sample_ratio import sample_ratio_log_e
 
 _WARN_ALPHA, _BROKEN_ALPHA = 0.05, 0.001
@@ -38,10 +39,13 @@ def _checks(study: Study) -> Iterator[HealthRow]:
     else:
         yield _label_choice(study)
     for arm in range(len(study.arms)):
-        yield _coverage(study, arm)
+        if arm or not study.paired:  # where arms see the same images they have the same labels
+            yield _coverage(study, arm)
         yield _dropped(study, arm, "record")
         if study.paired and arm:
             yield _dropped(study, arm, "mirror")
+    for arm in study.compared:
+        yield _answered(study, arm)
     yield _conflicts(study)
     yield _unmatched(study)
 
@@ -117,6 +121,24 @@ def _coverage(study: Study, arm: int) -> HealthRow:
     return _row("label_coverage", state, words, share, study.names[arm])
 
 
+def _answered(study: Study, arm: int) -> HealthRow:
+    """An arm that fails on hard images looks better on those that it answers."""
+    failures = mean_change(replace(study, alpha=_BROKEN_ALPHA), arm, MEANS["error_rate"])
+    control, other = (_unanswered(study.arms[index]) for index in (0, arm))
+    margin, gap = study.design.margin, other - control
+    state = Health.WARN if failures.log_e and failures.log_e >= -math.log(_WARN_ALPHA) else Health.OK
+    if not study.paired and study.design.primary_metric == "accuracy" and abs(gap) > margin:
+        state = Health.BROKEN if failures.interval.low > margin or failures.interval.high < -margin else state
+    name = study.names[arm]
+    words = f"no answer came from {name} to {other:.1%} of its calls, from the control to {control:.1%}"
+    return _row("answered", state, words, gap, name)
+
+
+def _unanswered(arm: Sums) -> float:
+    calls = arm.count("calls")
+    return 1 - int(arm.histogram.sum()) / calls if calls else 0.0
+
+
 def _dropped(study: Study, arm: int, what: str) -> HealthRow:
     """Mirrors that are dropped cost data only; records that are dropped may be those of a bad hour."""
     lost, calls = study.arms[arm].count(f"dropped:{what}"), study.arms[arm].count("calls")
@@ -169,6 +191,14 @@ _CHECKS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "Units in two arms",
             "Units that several arms answered in a phase; warns at one, breaks the comparison beyond 0.1 %.",
         ),
+        "answered": (
+            "Answered calls",
+            (
+                "Whether the arm fails as often as the control: accuracy and latency are those of what was "
+                "answered, and who fails on hard images looks better. Warns when a difference is proven at "
+                "0.05; breaks a split that compares accuracy when one of more than the margin is, at 0.001."
+            ),
+        ),
         "label_coverage": ("Label coverage", "Units with at least one labelled image, of the arm's units."),
         "dropped_records": (
             "Dropped records",
@@ -209,13 +239,7 @@ def _ratio_log_e(tables: Sequence[tuple[Sequence[int], Sequence[int]]]) -> float
     A unit that comes back after a change of weights mostly keeps its arm, so that phases repeat each other's
     chance deviations; a product of their e-values would count these several times.
     """
-    seen = [sample_ratio_log_e(counts, weights) for counts, weights in tables if sum(counts)]
-    if not seen:
-        return 0.0
-    most = max(seen)
-    if math.isinf(most):
-        return most
-    return most + math.log(math.fsum(math.exp(one - most) for one in seen) / len(seen))
+    return averaged([sample_ratio_log_e(counts, weights) for counts, weights in tables if sum(counts)])
 
 
 def _shares(names: Sequence[str], counts: Sequence[int]) -> str:

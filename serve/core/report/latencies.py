@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtri
@@ -14,7 +14,7 @@ from serve.core.report.figures import UNKNOWN, Figure, lacking_units
 from serve.core.report.rows import CurvePoint, LatencyCurve
 from serve.core.report.study import Study, slow_sum
 from serve.core.statistics import quantile
-from serve.core.statistics.intervals import Interval, rate_interval, wilson
+from serve.core.statistics.intervals import Interval, averaged, rate_interval, wilson
 
 _US_IN_MS = 1000
 _MOST_POINTS = 100
@@ -32,11 +32,13 @@ class Both:
 
 def latency_level(study: Study, arm: int, metric: str) -> Figure:
     """A quantile of one arm's latency, in milliseconds."""
-    histogram, q = study.arms[arm].histogram, QUANTILES[metric]
-    found = quantile.quantile_interval(histogram, q, study.alpha)
+    sums, q = study.arms[arm], QUANTILES[metric]
+    histogram, thinned = sums.histogram, sums.thinned
+    estimate = quantile.quantile(histogram, q)
+    found = replace(quantile.quantile_interval(thinned, q, study.alpha), estimate=estimate)
     return Figure(
         interval=_times(found, 1 / _US_IN_MS),
-        fixed=_times(_order_interval(histogram, q, study.alpha), 1 / _US_IN_MS),
+        fixed=_times(_order_interval(thinned, q, study.alpha), 1 / _US_IN_MS),
         alpha=study.alpha,
         n=int(histogram.sum()),
         n_of="calls",
@@ -47,19 +49,20 @@ def latency_level(study: Study, arm: int, metric: str) -> Figure:
 def latency_change(study: Study, arm: int, metric: str) -> Figure:
     """The ratio of the arm's quantile to the control's, minus 1.
 
-    In split mode the phases are taken apart: with the weights the hours, and so the load, may have changed.
-    In the other modes both arms saw the same requests.
+    In split mode the phases are taken apart: with the weights the hours, and so the load, may have changed;
+    and the calls of a unit, all of one arm, count together as little as if they were all alike. In the other
+    modes both arms saw the same requests of the same units.
     """
     q, alpha = QUANTILES[metric], study.alpha
     whole = Both(control=study.arms[0].histogram, arm=study.arms[arm].histogram)
-    parts = [Both(control=one.arms[0].histogram, arm=one.arms[arm].histogram) for one in study.strata]
+    parts = [Both(control=one.arms[0].thinned, arm=one.arms[arm].thinned) for one in study.strata]
     strata = [whole] if study.paired else [both for both in parts if both.control.any() and both.arm.any()]
     calls = min(int(whole.control.sum()), int(whole.arm.sum()))
     return Figure(
         interval=_minus_one(_ratio(strata, q, alpha)),
         fixed=_minus_one(_fixed_ratio(strata, q, alpha)),
         alpha=alpha,
-        log_e=math.fsum(quantile.quantile_log_e(both.control, both.arm, q) for both in strata),
+        log_e=averaged([quantile.quantile_log_e(both.control, both.arm, q) for both in strata]),
         n=int(whole.control.sum() + whole.arm.sum()) if calls else 0,
         n_of="calls",
         method=QUANTILE,
@@ -71,9 +74,11 @@ def slow_level(study: Study, arm: int, threshold_ms: float) -> Figure:
     """The share of the arm's calls that took longer than the threshold."""
     sums = study.arms[arm]
     slow, calls = sums.count(slow_sum(threshold_ms)), sums.count("calls")
+    counted = math.floor(slow * sums.independent), math.floor(calls * sums.independent)
+    estimate = slow / calls if calls else 0.0
     return Figure(
-        interval=rate_interval(slow, calls, study.alpha),
-        fixed=wilson(slow, calls, study.alpha),
+        interval=replace(rate_interval(*counted, study.alpha), estimate=estimate),
+        fixed=replace(wilson(*counted, study.alpha), estimate=estimate),
         alpha=study.alpha,
         n=calls,
         n_of="calls",
@@ -84,8 +89,9 @@ def slow_level(study: Study, arm: int, threshold_ms: float) -> Figure:
 
 def curve(study: Study, arm: int) -> LatencyCurve:
     """The distribution function at up to 100 durations, ascending."""
-    histogram = study.arms[arm].histogram
-    band = quantile.cdf_band(histogram, study.alpha)
+    sums = study.arms[arm]
+    histogram = sums.histogram
+    band = quantile.cdf_band(histogram, study.alpha, sums.independent)
     seen = np.flatnonzero(histogram)
     if len(seen) > _MOST_POINTS:
         seen = seen[np.linspace(0, len(seen) - 1, _MOST_POINTS).astype(int)]
@@ -116,8 +122,8 @@ def _ratio(strata: Sequence[Both], q: float, alpha: float) -> Interval:
     shifts = [math.log(ratio) / math.log(quantile.edge_us(1)) for ratio in ratios]
 
     def possible(shift: int) -> bool:
-        evidence = (quantile.quantile_log_e(_shifted(both.control, shift), both.arm, q) for both in strata)
-        return math.fsum(evidence) < -math.log(alpha)
+        evidence = [quantile.quantile_log_e(_shifted(both.control, shift), both.arm, q) for both in strata]
+        return averaged(evidence) < -math.log(alpha)
 
     # Beyond the largest and the smallest ratio of a stratum, the evidence of every stratum grows.
     highest = _last(possible, math.ceil(max(shifts)), 1)

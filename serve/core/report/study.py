@@ -72,6 +72,21 @@ class Sums:
         """Of the latencies of its answered calls."""
         return quantile.from_counts(self.evidence.latency)
 
+    @cached_property
+    def thinned(self) -> quantile.Histogram:
+        """The same, as so many independent calls would have shown it."""
+        return quantile.thinned(self.histogram, self.independent)
+
+    @property
+    def independent(self) -> float:
+        """The share of its calls that count as independent: all where every unit called once.
+
+        Calls of one unit may be quite alike, so that only units are independent. If they were wholly alike, a
+        rate over n_u calls of each unit would vary as one over (sum n_u)^2 / sum n_u^2 calls (Kish 1965).
+        """
+        squares = self.count("calls*calls")
+        return min(1.0, self.count("calls") / squares) if squares else 1.0
+
     def named(self, prefix: str) -> Iterator[tuple[list[str], int]]:
         """The sums whose names begin so: the rest of the name, divided at its colons, and the count."""
         start = f"{prefix}:"

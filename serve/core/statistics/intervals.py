@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from scipy.special import betaln, ndtri
@@ -152,6 +152,17 @@ def rate_interval(events: int, n: int, alpha: float) -> Interval:
 def p_value(log_e: float) -> float:
     """The p-value that an e-value gives, min(1, 1 / e): valid at every look (Ville 1939)."""
     return math.exp(min(0.0, -log_e))
+
+
+def averaged(log_es: Sequence[float]) -> float:
+    """The log of the mean of e-values, which is one again however they depend on each other; 0 of none.
+
+    For phases, in which units come back: a product would count their chance deviations several times.
+    """
+    most = max(log_es, default=0.0)
+    if not log_es or math.isinf(most):  # no evidence at all, or more than any number says
+        return most
+    return most + math.log(math.fsum(math.exp(one - most) for one in log_es) / len(log_es))
 
 
 def check_alpha(alpha: float) -> None:

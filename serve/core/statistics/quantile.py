@@ -72,6 +72,22 @@ def from_counts(counts: Mapping[int, int]) -> Histogram:
     return histogram
 
 
+def thinned(histogram: Histogram, share: float) -> Histogram:
+    """The same distribution with fewer calls: as much evidence as so many independent ones.
+
+    Args:
+        histogram: Of calls.
+        share: Of them that is left, above 0 and at most 1.
+
+    Raises:
+        ValueError: `share` is out of range.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share is {share}, must be above 0 and at most 1")
+    below = np.floor(np.cumsum(histogram) * share).astype(np.int64)
+    return np.asarray(np.diff(below, prepend=0), dtype=np.int64)
+
+
 def quantile(histogram: Histogram, q: float) -> float:
     """The q-quantile in microseconds, within a bucket by geometric interpolation; 0 without calls.
 
@@ -137,11 +153,16 @@ def quantile_ratio_interval(control: Histogram, arm: Histogram, q: float, alpha:
     )
 
 
-def cdf_band(histogram: Histogram, alpha: float) -> Band:
+def cdf_band(histogram: Histogram, alpha: float, independent: float = 1.0) -> Band:
     """The empirical distribution function with a band around all of it that stays valid at every look.
 
     Howard and Ramdas 2022, theorem 2 with its constants for t >= 1: 0.85 sqrt((ln ln(e t) + 0.8 ln(1612 /
     alpha)) / t), the time-uniform form of the Dvoretzky-Kiefer-Wolfowitz inequality.
+
+    Args:
+        histogram: Of calls.
+        alpha: Between 0 and 1.
+        independent: The share of the calls that counts as independent.
 
     Raises:
         ValueError: `alpha` is not between 0 and 1.
@@ -149,7 +170,8 @@ def cdf_band(histogram: Histogram, alpha: float) -> Band:
     check_alpha(alpha)
     below = np.cumsum(histogram)
     n = max(1, int(below[-1]))
-    half = 0.85 * math.sqrt((math.log1p(math.log(n)) + 0.8 * math.log(1612 / alpha)) / n)
+    t = max(1.0, n * independent)
+    half = 0.85 * math.sqrt((math.log1p(math.log(t)) + 0.8 * math.log(1612 / alpha)) / t)
     share = below / n
     return Band(share=share, low=np.maximum(share - half, 0), high=np.minimum(share + half, 1))
 

@@ -94,16 +94,19 @@ def stratified(estimates: Sequence[Estimate]) -> Estimate:
     """The mean of estimates made apart, one a phase, weighted by their units.
 
     Phases are never pooled: when weights and rates change together, a pooled difference can have the wrong
-    sign (Simpson 1951). A phase that does not know its variance is taken to vary as the others do. Phases
-    count as independent, which is not quite so for units that come back in a later one.
+    sign (Simpson 1951). Units come back in later phases, mostly to the same arm, so that phases repeat each
+    other's chance deviations: their standard errors add up, as if they were wholly dependent. Then the
+    variance is never too small, whoever comes back (Cauchy-Schwarz). A phase that does not know its variance
+    is taken to vary as the others do.
     """
     seen = [estimate for estimate in estimates if estimate.n > 0]
     n = math.fsum(estimate.n for estimate in seen)
-    known = math.fsum(estimate.n for estimate in seen if estimate.variance > 0)
+    known = math.fsum(math.sqrt(estimate.n) for estimate in seen if estimate.variance > 0)
     if not known:
         return Estimate(estimate=_weighted(seen, n), variance=0.0, n=n)
-    variance = math.fsum((part.n / n) ** 2 * part.variance for part in seen)
-    return Estimate(estimate=_weighted(seen, n), variance=variance * n / known, n=n)
+    error = math.fsum(part.n / n * math.sqrt(part.variance) for part in seen)
+    unknown = math.fsum(math.sqrt(part.n) for part in seen) / known
+    return Estimate(estimate=_weighted(seen, n), variance=(error * unknown) ** 2, n=n)
 
 
 def ratio_variance(units: float, squares: float, scale: float) -> float:

@@ -14,6 +14,7 @@ from serve.core.statistics.intervals import (
     Interval,
     asymptotic_interval,
     asymptotic_log_e,
+    averaged,
     normal_interval,
     p_value,
     rate_interval,
@@ -172,3 +173,13 @@ def test_an_e_value_gives_a_p_value(log_e: float) -> None:
     assert 0 <= p_value(log_e) <= 1
     assert p_value(math.log(20)) == pytest.approx(0.05)
     assert p_value(-3) == 1
+
+
+@given(st.lists(st.floats(-50, 50), min_size=1, max_size=9))
+def test_averaged_e_values_lie_between_the_least_and_the_most(log_es: list[float]) -> None:
+    """The mean of e-values, in logarithms; of equal ones it is one of them, of none it is no evidence."""
+    assert min(log_es) - 1e-9 <= averaged(log_es) <= max(log_es) + 1e-9
+    assert averaged(log_es) == pytest.approx(math.log(sum(map(math.exp, log_es)) / len(log_es)))
+    assert averaged([log_es[0]] * 3) == pytest.approx(log_es[0])
+    assert averaged([]) == 0
+    assert averaged([0.0, math.inf]) == math.inf

@@ -23,6 +23,7 @@ from serve.core.statistics.quantile import (
     quantile_interval,
     quantile_log_e,
     quantile_ratio_interval,
+    thinned,
 )
 
 QS = st.sampled_from([0.5, 0.9, 0.99])
@@ -199,3 +200,14 @@ def test_what_is_out_of_range_is_refused() -> None:
         from_counts({BUCKETS: 1})
     with pytest.raises(ValueError, match="count -1"):
         from_counts({1: -1})
+
+
+@given(HISTOGRAMS, st.floats(0.01, 1))
+def test_a_thinned_histogram_has_that_share_of_the_calls(of: Histogram, share: float) -> None:
+    """In every part of it, to one call; all of them it leaves alone."""
+    few = thinned(of, share)
+    assert (few >= 0).all()
+    assert (np.abs(np.cumsum(few) - share * np.cumsum(of)) <= 1).all()
+    assert (thinned(of, 1) == of).all()
+    with pytest.raises(ValueError, match="share is 0"):
+        thinned(of, 0)

@@ -79,11 +79,11 @@ def test_units_that_show_no_variance_leave_it_unknown(units: list[tuple[int, int
 
 
 def test_phases_are_weighted_by_their_units() -> None:
-    """By hand: shares of 1/4 and 3/4; variances by the shares squared."""
+    """By hand: shares of 1/4 and 3/4; standard errors add up, since the units may be the same."""
     parts = [Estimate(estimate=0.1, variance=0.04, n=100), Estimate(estimate=-0.1, variance=0.02, n=300)]
     found = stratified(parts)
     assert found.estimate == pytest.approx(-0.05)
-    assert found.variance == pytest.approx(0.04 / 16 + 0.02 * 9 / 16)
+    assert found.variance == pytest.approx((0.2 / 4 + 0.02**0.5 * 3 / 4) ** 2)
     assert found.n == 400
 
 
@@ -104,7 +104,7 @@ def test_a_phase_without_variance_gives_no_false_certainty() -> None:
     shown = Estimate(estimate=0.5, variance=0.01, n=100)
     both = stratified([quiet, shown])
     assert both.estimate == pytest.approx(0.05)
-    assert both.variance == pytest.approx(0.01 * 100 / 1000)
+    assert both.variance == pytest.approx(0.01 * 0.1**2 * 4**2)
     assert stratified([quiet]) == quiet
     assert stratified([]) == stratified([Estimate(estimate=0.0, variance=0.0, n=0)])
 

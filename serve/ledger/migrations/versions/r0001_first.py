@@ -95,6 +95,14 @@ def _create_raw_rows() -> None:
         _flag("differs"),
         sa.Index(None, "experiment_id", "at", "prediction", "arm"),
     )
+    differs = sa.column("differs", sa.Boolean)
+    op.create_index(
+        "ix_prediction_differs",
+        "prediction",
+        ["experiment_id", "at", "prediction"],
+        postgresql_where=differs,
+        sqlite_where=differs,
+    )
     op.create_table(
         "outcome",
         *_keys("prediction", "item"),
@@ -112,7 +120,7 @@ def _create_raw_rows() -> None:
 
 
 def _create_sums() -> None:
-    op.create_table("unit", *_keys("phase", "unit", "arm"), *(_count(name) for name in _TALLY))
+    op.create_table("unit", *_keys("unit", "phase", "arm"), *(_count(name) for name in _TALLY))
     op.create_table(
         "sum",
         *_keys("phase", "arm"),
