@@ -37,7 +37,6 @@ from serve.cli_parts import (
 )
 from serve.client import TlsFiles, connected
 from serve.config import read_config
-from serve.trust import check
 
 GRPC_URL = "grpc://127.0.0.1:8001"
 
@@ -76,6 +75,9 @@ def serve(
 
     Example: attnserve serve --config gateway.yaml
     """
+    # Imported here so that `attnserve --help` is quick.
+    from serve.trust import check  # noqa: PLC0415
+
     with told_briefly():
         settings = read_config(config, os.environ)
         check(settings)

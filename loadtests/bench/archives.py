@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,14 +14,14 @@ TINY: Final = "digits_se"
 _SOURCES: Final = ("handlers", "model_store")
 
 
-def prepare(store: Path) -> None:
-    """Bring both archives into a store folder; speed does not ask for training.
+def prepare(store: Path, names: Sequence[str] = (REAL, TINY)) -> None:
+    """Bring archives of nets of the zoo into a store folder; speed does not ask for training.
 
     Raises:
         subprocess.CalledProcessError: One cannot be built; the builder has said why.
     """
     program = str(Path(sys.executable).with_name("attnserve"))
-    for name in (REAL, TINY):
+    for name in names:
         if _is_stale(store / f"{name}.mar"):
             command = [program, "build", "--arch", name, "--untrained", "--output", str(store)]
             subprocess.run(command, check=True)  # noqa: S603  our own

@@ -182,11 +182,13 @@ class Trials:
             outcome, failed = OUTCOMES[InternalError.code], True
             raise
         finally:
-            self._parts.notes.count(asked.experiment, asked.arm, outcome, why)
+            notes, later = self._parts.notes, asyncio.get_running_loop().call_soon
+            taken_s = self._parts.clock() - begun
+            # Once the answer is on its way: its caller does not wait for that, too.
+            later(notes.count, asked.experiment, asked.arm, outcome, why)
             if heard is not None or failed:
-                taken_s = self._parts.clock() - begun
                 made = Made(role=Role.SERVED, outcome=outcome, failed=failed, taken_s=taken_s, heard=heard)
-                self._parts.notes.call(case, asked.arm, made)
+                later(notes.call, case, asked.arm, made)
         return heard
 
     async def _serve(self, asked: Asked, progress: Progress) -> Answer:

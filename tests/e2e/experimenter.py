@@ -34,7 +34,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What a caller was told, and when (monotonic clock, at the answer)."""
+    """What a caller was told, and when (Unix time of the answer)."""
 
     ask: Ask
     status: int
@@ -79,7 +79,9 @@ class Experimenter:
     async def labels(self, model: str, images: Sequence[bytes]) -> list[str]:
         """What a model names some images, in one request."""
         headers = {"Content-Type": "application/json"}
-        reply = await self.rest.post(f"/v2/models/{model}/infer", content=infer_body(*images), headers=headers)
+        reply = await self.rest.post(
+            f"/v2/models/{model}/infer", content=infer_body(*images), headers=headers
+        )
         outputs = {output["name"]: output["data"] for output in _good(reply)["outputs"]}
         found: list[str] = outputs["label"]
         return found
@@ -209,4 +211,4 @@ def _good(response: httpx.Response) -> Json:
 async def _infer(client: HttpClient, name: str, ask: Ask) -> Told:
     headers = {"Content-Type": "application/json", "X-Unit-Id": ask.unit}
     reply = await client.post(f"/v2/models/{name}/infer", infer_body(ask.image), headers)
-    return Told(ask=ask, status=reply.status, document=json.loads(reply.body), at=time.monotonic())
+    return Told(ask=ask, status=reply.status, document=json.loads(reply.body), at=time.time())

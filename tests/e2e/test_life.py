@@ -97,6 +97,7 @@ def test_a_drain_answers_what_is_in_flight(
     stack.assert_nothing_left()
 
 
+@pytest.mark.slow
 def test_what_is_left_at_the_drain_timeout_is_unavailable(start_stack: StartStack, demo: Demo) -> None:
     """A worker that never answers does not hold up the end: its callers hear UNAVAILABLE / 503."""
     stack = start_stack(drain_timeout_s=4)
@@ -110,6 +111,7 @@ def test_what_is_left_at_the_drain_timeout_is_unavailable(start_stack: StartStac
     stack.assert_nothing_left()
 
 
+@pytest.mark.slow
 def test_a_killed_gateway_leaves_no_process(start_stack: StartStack) -> None:
     """SIGKILL leaves no time to tidy up: the kernel ends Java, and the next gateway sweeps the files."""
     stack = start_stack()

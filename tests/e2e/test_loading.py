@@ -39,6 +39,7 @@ def own_store(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield running, store
 
 
+@pytest.mark.slow
 def test_a_new_version_takes_over(own_store: tuple[Stack, Path], demo: Demo) -> None:
     """While callers go on asking, a higher version is loaded and becomes the default; no request is lost."""
     stack, store = own_store

@@ -52,6 +52,7 @@ async def flood(stack: Stack, request: pb.ModelInferRequest) -> list[tuple[str, 
     return ends
 
 
+@pytest.mark.slow
 def test_a_flood_is_survived(flooded: Stack, demo: Demo) -> None:
     """Every call ends in time and in one of three ways, the memory stays, and then all is as before."""
     tensor = pb.ModelInferRequest.InferInputTensor(name="input", datatype="FP32")

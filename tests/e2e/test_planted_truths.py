@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.demo import Demo
-from tests.e2e.experimenter import Ask, Experimenter, experimenter, pairs_of, row_of, two_arms
+from tests.e2e.experimenter import Ask, Experimenter, Json, experimenter, pairs_of, row_of, two_arms
 from tests.e2e.stacks import StartStack
 from tests.e2e.worse import AWFUL, BAD, GOOD, held_out, worse_store
 
@@ -36,8 +37,7 @@ async def test_an_arm_that_is_two_points_worse(start_stack: StartStack, store: P
 
 async def _finds_the_worse_arm(start_stack: StartStack, store: Path, arm: str, most_requests: int) -> None:
     stack = start_stack(model_store=store, models=f'["{GOOD}","{arm}"]', experiments_poll_interval_s=0.5)
-    import time; t0=time.time()
-    digits, chance = held_out(), random.Random(SEED)
+    digits, chance = held_out(), random.Random(SEED)  # noqa: S311  draws images
     async with experimenter(stack.addresses["http"]) as people:
         true_difference = await _right(people, arm, digits) - await _right(people, GOOD, digits)
         design = two_arms(GOOD, arm, "paired", margin=0.005, planned_units=most_requests)
@@ -53,12 +53,15 @@ async def _finds_the_worse_arm(start_stack: StartStack, store: Path, arm: str, m
             assert {one.model for one in told} == {GOOD}, "the caller gets the control's answer"
             assert await people.tell("which", told) == ["accepted"] * ROUND
             asked += ROUND
-            report = await people.report("which", lambda found, asked=asked: pairs_of(found) == asked)
+            report = await people.report("which", partial(_has_pairs, asked))
             verdict = report["verdict"]
-    print(asked, true_difference, report["sentence"], time.time()-t0)
     row = row_of(report, "accuracy")
     assert verdict == "worse", report["sentence"]
     assert row["low"] <= true_difference <= row["high"]
+
+
+def _has_pairs(count: int, report: Json) -> bool:
+    return pairs_of(report) == count
 
 
 async def _right(people: Experimenter, model: str, digits: list[tuple[bytes, str]]) -> float:

@@ -210,7 +210,8 @@ class Renewed:
 
     def _lines(self) -> list[dict[str, Any]]:
         events = (self.guarded.stack.events(name) for name in ("reloaded", "reload failed"))
-        return sorted((line for lines in events for line in lines), key=lambda line: str(line["timestamp"]))
+        ours = (line for lines in events for line in lines if line["what"] == "tokens")
+        return sorted(ours, key=lambda line: str(line["timestamp"]))
 
 
 def entry(name: str, secret: str, role: str = "infer") -> dict[str, str]:

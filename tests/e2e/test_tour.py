@@ -15,7 +15,7 @@ from tests.e2e.stacks import Stack
 
 @pytest.mark.needs_program("curl", how="apt install curl")
 def test_tour(stack: Stack, demo: Demo) -> None:
-    """Real images through the model over both protocols, and five commands that do what they say."""
+    """Real images through the model over both protocols, and eight commands that do what they say."""
     wait_until(lambda: "Ctrl-C ends everything." in stack.log(), 30, "the tour is over")
     count = len(demo.images)
     for model, protocol in product(MODELS, ("gRPC", "REST")):
@@ -27,11 +27,16 @@ def test_tour(stack: Stack, demo: Demo) -> None:
     commands = [line.strip() for line in offered.splitlines() if line.startswith("  ")]
     path = {"PATH": f"{ATTNSERVE.parent}:/usr/bin:/bin"}
     printed = [run("bash", "-ec", command, variables=path).stdout for command in commands]
-    bare, classified, metadata, metrics, own = printed
+    bare, classified, metadata, metrics, started, answered, reported, own = printed
     assert json.loads(bare)["outputs"][1]["data"] == [demo.labels[0]]
     assert all(file.name in classified for file in demo.samples.iterdir())
     assert json.loads(metadata)["name"] == MODELS[-1]
     assert f'model="{MODELS[-1]}"' in metrics
+    assert "digits-se-vs-eca: running" in started
+    assert "digits-se-vs-eca" in answered
+    assert "Not enough data" in reported
+    over = stack.rest.post("/v1/experiments/digits-se-vs-eca:stop", json={"reason": "the tour is over"})
+    assert over.is_success
     assert json.loads(own)["label"] == demo.labels[0]
 
 

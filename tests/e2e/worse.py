@@ -46,7 +46,10 @@ def worse_store(folder: Path) -> Path:
 def held_out() -> list[tuple[bytes, str]]:
     """The held-out digits as PNG files, with what they show."""
     part = load_split().held_out
-    return [(_png(Image.fromarray(one)), LABELS[label]) for one, label in zip(part.pixels, part.labels, strict=True)]
+    return [
+        (_png(Image.fromarray(one)), LABELS[label])
+        for one, label in zip(part.pixels, part.labels, strict=True)
+    ]
 
 
 def _build(store: Path) -> None:

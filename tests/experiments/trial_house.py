@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -144,7 +145,10 @@ class TrialHouse(House):
         parameters = more if unit is None else {"unit": unit, **more}
         request: InferRequest = request_of(images, model=experiment.name, parameters=parameters)
         standing = Standing(experiment, Assigner(experiment))
-        return await self.trials.infer(standing, request, CALL, Progress(started=clock()))
+        try:
+            return await self.trials.infer(standing, request, CALL, Progress(started=clock()))
+        finally:
+            await asyncio.sleep(0)  # notes are taken once the answer is on its way
 
     async def written(self) -> list[CallRecord]:
         """What has been written down, mirrored calls that have ended included."""
