@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.experimenter import Json, pairs_of, row_of, two_arms
+from tests.e2e.experimenter import OK, Json, pairs_of, row_of, two_arms
 from tests.e2e.planted import Truth
 from tests.e2e.trial_gateway import planted_asks, trial_gateway
 
@@ -41,6 +41,7 @@ async def test_nothing_is_found(mode: str, seed: int, requests: int, tmp_path: P
         asks = list(planted_asks(seed, requests))
         for start in range(0, requests, ROUND):
             told = await trial.people.ask(name, asks[start : start + ROUND])
+            assert not [one.document for one in told if one.status != OK]
             assert {one.parameters["assignment"] for one in told} == {"hash"}
             assert set(await trial.people.tell(name, told)) == {"accepted"}
         report = await trial.people.report(name, lambda found: _seen(found, mode) == requests)

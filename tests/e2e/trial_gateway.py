@@ -63,7 +63,8 @@ async def trial_gateway(
         metrics_port=0,
         run_dir=folder,
         batching=BatchingConfig(max_batch_images=1),
-        attempts=AttemptsConfig(workers=WORKERS, attempts=attempts),
+        # A planted failure is one of a call, not of the engine: some in a row must not eject the only one.
+        attempts=AttemptsConfig(workers=WORKERS, attempts=attempts, failures_to_eject=WORKERS),
         experiments=experiments or ExperimentsConfig(poll_interval_s=POLL_S),
     )
     gateway = Gateway(config, fleet_of)
