@@ -12,18 +12,18 @@ from tests.e2e.trial_gateway import planted_asks, trial_gateway
 
 # Long beside what the gateway adds, so that the ratio of the calls is that of the engines.
 CALL_S, SLOWER = 0.04, 1.3
-TRUTHS = {"brisk": Truth(call_s=CALL_S), "slow": Truth(call_s=SLOWER * CALL_S)}
 CALLERS = 16
 CALLS = 1600
-# One call in twenty of the brisk arm takes longer, and four in fifteen of the slow one.
-LIMIT_MS = 60
+# Longer still, so that a hiccup of the machine is no slow call. One call in a hundred of the brisk arm takes
+# longer than the limit, and one in ten of the slow one.
+GUARDED_S, LIMIT_MS = 0.1, 180
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_the_median_tells(seed: int, tmp_path: Path) -> None:
     """The verdict is worse, and the interval of the ratio holds the planted 1.3."""
-    async with trial_gateway(tmp_path, TRUTHS, seed=seed) as trial:
+    async with trial_gateway(tmp_path, _truths(CALL_S), seed=seed) as trial:
         design = two_arms("brisk", "slow", "split", primary_metric="latency_p50", margin=0.05)
         await trial.people.start({"name": "which", **design})
         told = await trial.people.ask("which", planted_asks(seed, CALLS), CALLERS)
@@ -36,12 +36,16 @@ async def test_the_median_tells(seed: int, tmp_path: Path) -> None:
 
 async def test_the_limit_is_guarded(tmp_path: Path) -> None:
     """An arm that exceeds the limit far more often than the control is rolled back."""
-    async with trial_gateway(tmp_path, TRUTHS) as trial:
+    async with trial_gateway(tmp_path, _truths(GUARDED_S)) as trial:
         guardrail = {"metric": "slo_exceedance", "threshold_ms": LIMIT_MS, "max_ratio": 1.5}
         design = two_arms("brisk", "slow", "split", guardrails=[guardrail])
         await trial.people.start({"name": "which", **design})
-        told = await trial.people.ask("which", planted_asks(1, 600), CALLERS)
+        told = await trial.people.ask("which", planted_asks(1, 900), 2 * CALLERS)
         assert {one.status for one in told} == {OK}
         report = await trial.people.report("which", lambda found: found["state"] == "rolled_back")
-    assert report["verdict"] == "guardrail_tripped"
+    assert "guardrail_tripped" in {look["verdict"] for look in report["looks"]}
     assert report["history"][-1]["reason"].startswith("guardrail slo_exceedance: arm 'slow'")
+
+
+def _truths(call_s: float) -> dict[str, Truth]:
+    return {"brisk": Truth(call_s=call_s), "slow": Truth(call_s=SLOWER * call_s)}
