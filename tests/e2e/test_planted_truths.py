@@ -24,6 +24,7 @@ def store(demo: Demo) -> Path:
     return worse_store(demo.archives.parent)
 
 
+@pytest.mark.slow
 async def test_an_arm_that_is_much_worse(start_stack: StartStack, store: Path) -> None:
     """Eight points less on the digits are called worse within 600 images, and by the right amount."""
     await _finds_the_worse_arm(start_stack, store, AWFUL, 600)

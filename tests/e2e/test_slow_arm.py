@@ -34,13 +34,15 @@ async def test_the_median_tells(seed: int, tmp_path: Path) -> None:
     assert row["low"] <= SLOWER - 1 <= row["high"]
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 async def test_the_limit_is_guarded(tmp_path: Path) -> None:
     """An arm that exceeds the limit far more often than the control is rolled back."""
     async with trial_gateway(tmp_path, _truths(GUARDED_S)) as trial:
         guardrail = {"metric": "slo_exceedance", "threshold_ms": LIMIT_MS, "max_ratio": 1.5}
         design = two_arms("brisk", "slow", "split", guardrails=[guardrail])
         await trial.people.start({"name": "which", **design})
-        told = await trial.people.ask("which", planted_asks(1, 900), 2 * CALLERS)
+        told = await trial.people.ask("which", planted_asks(1, 900), CALLERS)
         assert {one.status for one in told} == {OK}
         report = await trial.people.report("which", lambda found: found["state"] == "rolled_back")
     assert "guardrail_tripped" in {look["verdict"] for look in report["looks"]}
