@@ -188,6 +188,11 @@ class Design(Part):
                 )
             if self.sample != WHOLE:
                 raise ValueError("sample: means nothing in split mode; use ramp")
+        if self.mode is not Mode.SPLIT and self.primary_metric.startswith("latency"):
+            raise ValueError(
+                f"primary_metric: {self.primary_metric} needs split mode: in {self.mode.value} mode the "
+                "mirrored call shares the machine with its caller's next request, and equal arms would differ"
+            )
         if self.mode is not Mode.SPLIT and self.overrides:
             raise ValueError(
                 f"overrides: mean nothing in {self.mode.value} mode, where the control always answers"

@@ -61,6 +61,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"sample": 5000}, "sample: means nothing in split mode; use ramp"),
     # statistics
     ({"primary_metric": "clicks"}, "primary_metric: is 'clicks'. Input should be 'accuracy',"),
+    ({"mode": "paired", "primary_metric": "latency_p50"}, "primary_metric: latency_p50 needs split mode"),
     ({"alpha": 0}, "alpha: is 0."),
     ({"promote_when_better": True}, "promote_when_better: needs a guardrail on error_rate"),
     ({"alpha": 1}, "alpha: is 1."),
