@@ -19,7 +19,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS)
 
 # What travels in an archive, or decides what does: when it changes, the demo's archives are made anew.
-DEMO_SOURCES  := $(wildcard handlers/*.py model_store/*.py model_store/nets/*.py)
+DEMO_SOURCES  := $(wildcard handlers/*.py model_store/*.py model_store/*/*.py)
 OVERLAYS      := $(wildcard deploy/overlays/*)
 DOCKERFILES   := $(wildcard deploy/images/*.Dockerfile)
 # With this mapping protoc writes, and imports, serve/pb/NAME_pb2.py for proto/NAME.proto.

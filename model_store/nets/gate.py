@@ -3,10 +3,13 @@
 Rules of this package, on which the `attention` output of a net relies:
 
 - an attention block holds exactly one `ChannelGate`;
-- what that gate returns is exactly what the block multiplies its features by.
+- what that gate returns is exactly what the block multiplies its features by. Where a block goes on to weigh
+  places, too (CBAM, scSE, BAM), it says what its gate stands for.
 
 So hooks on a net's `ChannelGate` modules, in forward order, see all of its attention, whatever the paper.
 """
+
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
@@ -32,6 +35,21 @@ class ChannelGate(nn.Module):
         require_positive(channels=channels, branches=branches)
         self.channels = channels
         self.branches = branches
+
+    def fitted(self, shapes: Mapping[str, tuple[int, ...]]) -> "ChannelGate":
+        """Return a gate of this kind for weights of these shapes: its settings are read from them.
+
+        What one kind of attention leaves open (hidden width, kernel size, biases) shows in the shapes of its
+        weights, so a checkpoint need not be told which were chosen.
+
+        Args:
+            shapes: the shape of each weight, under this gate's own names for them.
+
+        Returns:
+            This very gate where it fits already, or where no settings would make it fit; else a fresh one.
+        """
+        del shapes
+        return self
 
 
 class ChannelScale(nn.Module):

@@ -12,7 +12,6 @@ from typer.testing import CliRunner, Result
 from model_store import zoo
 from model_store.cli import app
 from model_store.inspect_archive import inspect
-from model_store.listing import MACS, count_macs
 
 
 def run(*arguments: object) -> Result:
@@ -121,7 +120,7 @@ def test_the_zoo_is_listed_for_machines() -> None:
         "published_top1",
         "source",
     ]
-    assert all(list(row) == keys for row in rows)
+    assert all(keys == [key for key in row if key in keys] for row in rows)
     (se_resnet50,) = (row for row in rows if row["name"] == "se_resnet50")
     assert se_resnet50["parameters"] == 28_088_024
     assert se_resnet50["input_size"] == [224, 224]
@@ -132,18 +131,6 @@ def test_the_zoo_is_listed_for_people() -> None:
     lines = run("zoo").stdout.splitlines()
     assert lines[0].split()[:3] == ["name", "family", "attention"]
     assert [line.split()[0] for line in lines[1:] if line] == list(zoo.TABLE)
-
-
-@pytest.mark.parametrize("name", ["digits_sk", "resnet18", "se_resnet50", "eca_resnet18_k3577"])
-def test_the_written_multiply_adds_are_those_of_the_net(name: str) -> None:
-    """What the list says is what counting says."""
-    assert MACS[name] == count_macs(zoo.get(name))
-
-
-@pytest.mark.slow
-def test_every_net_s_multiply_adds_are_written_down() -> None:
-    """No row is missing and none is out of date."""
-    assert dict(MACS) == {row.name: count_macs(row) for row in zoo.TABLE.values()}
 
 
 def test_help_does_not_wait_for_torch() -> None:

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model_store.nets.resnet import BasicBlock, BlockStyle, Bottleneck, ResNet, cifar_stem
+from model_store.nets.residual import BasicBlock, BlockStyle, Bottleneck
+from model_store.nets.resnet import ResNet, cifar_stem
 
 
 class Constant(nn.Module):
