@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from serve.batcher import Batcher
 from serve.core.answer import compose, fault
 from serve.core.call import Call
-from serve.core.card import ModelCard
 from serve.core.lane import BACKGROUND
 from serve.core.messages import InferRequest, InferResponse, ModelRef, Prediction
 from serve.core.query import Query, interpret
@@ -57,8 +56,6 @@ class Answer:
     """What a version answered, in the protocol's words and as numbers."""
 
     response: InferResponse
-    query: Query
-    card: ModelCard
     prediction: Prediction
 
 
@@ -104,16 +101,17 @@ class Inference:
         progress.ref = entry.ref
         card = entry.serving_card()
         query = interpret(request, card, max_images=self._limits.max_images)
-        query = replace(query, wants=query.wants | needs)
+        if needs:
+            query = replace(query, wants=query.wants | needs)
         progress.images = query.items.count
         if not tried_before:
             self._rates.take(call.principal, query.items.count, self._clock())
         deadline = self._deadline(query, call, progress)
         with self._metrics.inflight.labels(card.ref.name).track_inprogress():
             progress.prediction = await self._batcher.predict(card, query, deadline, call.principal)
-        return Answer(compose(query, progress.prediction, card), query, card, progress.prediction)
+        return Answer(compose(query, progress.prediction, card), progress.prediction)
 
-    async def mirror(self, entry: Entry, request: InferRequest, deadline: float) -> Answer:
+    async def mirror(self, entry: Entry, request: InferRequest, deadline: float) -> Prediction:
         """Answer nobody: behind all callers, and only for what the model says.
 
         Raises:
@@ -122,8 +120,7 @@ class Inference:
         card = entry.serving_card()
         query = interpret(request, card, max_images=self._limits.max_images)
         query = replace(query, wants=frozenset({"probabilities"}), outputs=(), partial=True)
-        prediction = await self._batcher.predict(card, query, deadline, BACKGROUND)
-        return Answer(compose(query, prediction, card), query, card, prediction)
+        return await self._batcher.predict(card, query, deadline, BACKGROUND)
 
     def _deadline(self, query: Query, call: Call, progress: Progress) -> float:
         latest = progress.started + min(self._limits.timeout_s, query.timeout_s or math.inf)

@@ -16,9 +16,8 @@ from serve.core.errors import (
     ServeError,
 )
 from serve.core.experiment import Experiment, Mode
-from serve.core.messages import InferRequest
+from serve.core.messages import InferRequest, Prediction
 from serve.core.record import Role, Said
-from serve.inference import Answer
 from serve.metrics import OUTCOMES
 
 MAX_UNIT_CHARACTERS = 512
@@ -69,7 +68,7 @@ class Case:
 class Heard:
     """What an arm answered, and what that says of each image in the control's words."""
 
-    answer: Answer
+    prediction: Prediction
     said: tuple[Said | None, ...]
 
 
@@ -128,13 +127,13 @@ def is_failure(error: ServeError, mode: Mode) -> bool:
     time, says nothing of its arm. The same is then not held against the control, or the arms would look
     better than it under load.
     """
-    alike = mode is Mode.SPLIT  # in the queue
+    queued_alike = mode is Mode.SPLIT
     if isinstance(error, DeadlineError):
-        return error.begun and (alike or error.waited <= _MOST_WAITED)
+        return error.begun and (queued_alike or error.waited <= _MOST_WAITED)
     if isinstance(error, DrainingError):
         return False
     if error.code is Code.OVERLOADED:
-        return alike and not isinstance(error, OverQuotaError)
+        return queued_alike and not isinstance(error, OverQuotaError)
     return error.code in (Code.UNAVAILABLE, Code.INTERNAL)
 
 
@@ -154,10 +153,8 @@ def images_of(request: InferRequest) -> tuple[bytes, ...]:
     return data if isinstance(data, tuple) else ()
 
 
-def failed_inside(answer: Answer) -> bool:
+def failed_inside(prediction: Prediction) -> bool:
     """Whether any image failed for a reason that is not the caller's."""
     return any(
-        OUTCOMES[fault(status).code] in ("unavailable", "internal")
-        for status in answer.prediction.status
-        if status
+        OUTCOMES[fault(status).code] in ("unavailable", "internal") for status in prediction.status if status
     )

@@ -46,9 +46,9 @@ class Notes:
             model=place.model,
             model_version=place.version,
             outcome=made.outcome,
-            failed=made.failed or (heard is not None and failed_inside(heard.answer)),
+            failed=made.failed or (heard is not None and failed_inside(heard.prediction)),
             latency_us=round(made.taken_s * 1e6),
-            queue_us=round(heard.answer.prediction.queue_s * 1e6) if heard else 0,
+            queue_us=round(heard.prediction.queue_s * 1e6) if heard else 0,
             answers=heard.said if heard else (),
             images=images_of(case.asked.request) if differ and experiment.design.keep_images else (),
         )

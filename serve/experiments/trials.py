@@ -102,34 +102,34 @@ class Trials:
     async def _outside(self, asked: Asked, progress: Progress) -> InferResponse:
         """Answer a request that takes no part in the comparison."""
         try:
-            answer = await self._serve(asked, progress)
+            response = (await self._serve(asked, progress)).response
         except ServeError as error:
             self._parts.notes.count(asked.experiment, asked.arm, OUTCOMES[error.code], asked.why)
             if asked.why is not Why.OVERRIDE or asked.arm == 0 or not falls_back(error):
                 raise
             return await self._fall_back(asked, progress)
         self._parts.notes.count(asked.experiment, asked.arm, OK, asked.why)
-        return _named(answer, asked)
+        return _named(response, asked)
 
     async def _split(self, case: Case, _standing: Standing, progress: Progress) -> InferResponse:
         """The unit's arm answers; where it cannot, the control does."""
         try:
-            heard = await self._timed(case, progress)
+            response, heard = await self._timed(case, progress)
         except ServeError as error:
             if case.asked.arm == 0 or not falls_back(error):
                 raise
             return await self._fall_back(case.asked, progress)
-        return self._with_token(case, heard)
+        return self._with_token(case, response, heard)
 
     async def _fall_back(self, asked: Asked, progress: Progress) -> InferResponse:
         instead = replace(asked, arm=0, why=Why.FALLBACK)
-        return _named(await self._serve(instead, progress), instead)
+        return _named((await self._serve(instead, progress)).response, instead)
 
     async def _shadow(self, case: Case, standing: Standing, progress: Progress) -> InferResponse:
         """The control answers; then the other arms see the images."""
         told: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
         try:
-            heard = await self._timed(case, progress)
+            response, heard = await self._timed(case, progress)
         except ServeError as error:
             if is_failure(error, Mode.SHADOW):
                 # Else the arms would be spared whatever the control fails on, and look better for it.
@@ -138,7 +138,7 @@ class Trials:
             raise
         told.set_result(heard.said)
         self._start_mirrors(case, self._mirrored(case, standing), told)
-        return self._with_token(case, heard)
+        return self._with_token(case, response, heard)
 
     async def _paired(self, case: Case, standing: Standing, progress: Progress) -> InferResponse:
         """The control answers; the other arms see the images at the same time, in random order."""
@@ -153,7 +153,7 @@ class Trials:
             work = loop.create_task(self._timed(case, progress))
             if others and not first:
                 loop.call_soon(self._start_mirrors, case, others, told)  # after the control
-            heard = await work
+            response, heard = await work
             told.set_result(heard.said)
         except ServeError as error:
             told.set_result(() if is_failure(error, Mode.PAIRED) else None)
@@ -161,15 +161,15 @@ class Trials:
         finally:
             if not told.done():
                 told.set_result(None)
-        return self._with_token(case, heard)
+        return self._with_token(case, response, heard)
 
-    async def _timed(self, case: Case, progress: Progress) -> Heard:
+    async def _timed(self, case: Case, progress: Progress) -> tuple[InferResponse, Heard]:
         """Ask the arm that the unit was given, and take notes of how that went."""
         begun, asked = self._parts.clock(), case.asked
         outcome, failed, why, heard = OK, False, Why.HASH, None
         try:
             answer = await self._serve(asked, progress)
-            heard = Heard(answer, said(answer, asked.experiment, asked.arm))
+            heard = Heard(answer.prediction, said(answer.prediction, asked.experiment, asked.arm))
             failed = answer.prediction.troubled
         except ServeError as error:
             outcome, failed = OUTCOMES[error.code], is_failure(error, case.experiment.design.mode)
@@ -189,7 +189,7 @@ class Trials:
             if heard is not None or failed:
                 made = Made(role=Role.SERVED, outcome=outcome, failed=failed, taken_s=taken_s, heard=heard)
                 later(notes.call, case, asked.arm, made)
-        return heard
+        return answer.response, heard
 
     async def _serve(self, asked: Asked, progress: Progress) -> Answer:
         entry = self._entry(asked.experiment.design.arms[asked.arm])
@@ -235,9 +235,9 @@ class Trials:
         try:
             entry = self._entry(experiment.design.arms[arm])
             deadline = begun + parts.mirror_timeout_s
-            answer = await parts.inference.mirror(entry, case.asked.request, deadline)
-            failed = answer.prediction.troubled
-            heard = Heard(answer, said(answer, experiment, arm))
+            prediction = await parts.inference.mirror(entry, case.asked.request, deadline)
+            failed = prediction.troubled
+            heard = Heard(prediction, said(prediction, experiment, arm))
         except ServeError as error:
             outcome, failed = OUTCOMES[error.code], is_failure(error, experiment.design.mode)
         taken_s = parts.clock() - begun
@@ -251,9 +251,9 @@ class Trials:
         elif outcome in _SHED:
             parts.notes.drop(experiment, arm, MIRROR)
 
-    def _with_token(self, case: Case, heard: Heard) -> InferResponse:
+    def _with_token(self, case: Case, response: InferResponse, heard: Heard) -> InferResponse:
         token = self._parts.notes.token(case, case.asked.arm, heard)
-        return _named(heard.answer, case.asked, {"feedback_token": token})
+        return _named(response, case.asked, {"feedback_token": token})
 
 
 # Ends of a mirrored call that say nothing of its arm: it stood behind all others.
@@ -273,7 +273,7 @@ def check_callable(experiment: Experiment, version: str = "") -> None:
 
 
 def _named(
-    answer: Answer, asked: Asked, more: Mapping[str, Parameter] = MappingProxyType({})
+    response: InferResponse, asked: Asked, more: Mapping[str, Parameter] = MappingProxyType({})
 ) -> InferResponse:
     """The response with who answered and why, and `more`."""
     experiment = asked.experiment
@@ -284,7 +284,7 @@ def _named(
         "experiment_version": experiment.number,
         **more,
     }
-    return _with(answer.response, named)
+    return _with(response, named)
 
 
 def _with(response: InferResponse, more: Mapping[str, Parameter]) -> InferResponse:
