@@ -9,6 +9,7 @@ the formula for k but set it for each stage, so k can be given.
 """
 
 import math
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
@@ -34,15 +35,24 @@ def adaptive_kernel_size(channels: int, gamma: int = 2, b: int = 1) -> int:
     return size if size % 2 else size + 1
 
 
+def require_odd(kernel_size: int) -> None:
+    """Refuse a kernel that is not centred on a channel.
+
+    Raises:
+        ValueError: `kernel_size` is below 1 or even.
+    """
+    require_positive(kernel_size=kernel_size)
+    if kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size must be odd, so that a channel sits at its centre, got {kernel_size}")
+
+
 class BandGate(ChannelGate):
     """w = sigmoid(conv1d_k(y)), equation 9: k taps [1, 1, k], the same for all channels, slide along them."""
 
     def __init__(self, channels: int, kernel_size: int | None) -> None:
         super().__init__(channels)
         size = adaptive_kernel_size(channels) if kernel_size is None else kernel_size
-        require_positive(kernel_size=size)
-        if size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, so that a channel sits at its centre, got {size}")
+        require_odd(size)
         self.conv = nn.Conv1d(1, 1, kernel_size=size, padding=size // 2, bias=False)
         self.sigmoid = nn.Sigmoid()
 
@@ -51,6 +61,13 @@ class BandGate(ChannelGate):
         pooled = features.mean((2, 3))[:, None, :]  # y as a signal of one channel and length C
         gates: Tensor = self.sigmoid(self.conv(pooled))
         return gates.flatten(1)
+
+    def _resized(self, shapes: Mapping[str, tuple[int, ...]]) -> ChannelGate | None:
+        """Read k."""
+        match shapes.get("conv.weight"):
+            case (_, _, size):
+                return BandGate(self.channels, size)
+        return None
 
 
 class EfficientChannelAttention(ChannelScale):

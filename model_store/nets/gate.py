@@ -9,7 +9,7 @@ Rules of this package, on which the `attention` output of a net relies:
 So hooks on a net's `ChannelGate` modules, in forward order, see all of its attention, whatever the paper.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from torch import Tensor, nn
 
@@ -47,9 +47,21 @@ class ChannelGate(nn.Module):
 
         Returns:
             This very gate where it fits already, or where no settings would make it fit; else a fresh one.
+
+        Raises:
+            ValueError: the weights ask for a setting that this kind refuses: no hidden unit, an even kernel.
         """
+        if _fits(self, shapes):
+            return self
+        candidate = self._resized(shapes)
+        if candidate is None or not _fits(candidate, shapes):
+            return self
+        return candidate.train(self.training)
+
+    def _resized(self, shapes: Mapping[str, tuple[int, ...]]) -> "ChannelGate | None":
+        """Return a gate of this kind with the settings that `shapes` show; None where they show none."""
         del shapes
-        return self
+        return None
 
 
 class ChannelScale(nn.Module):
@@ -78,3 +90,20 @@ def require_positive(**numbers: int) -> None:
     for name, value in numbers.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def require_choice(name: str, value: str, choices: Collection[str]) -> None:
+    """Refuse a value that is not among the choices.
+
+    Raises:
+        ValueError: naming the parameter, its value and the choices.
+    """
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def _fits(gate: ChannelGate, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Tell whether these are the shapes of a gate's weights: of all of them, and of no others."""
+    own = {name: tuple(value.shape) for name, value in gate.state_dict().items()}
+    # A normalisation layer's count of batches is the only scalar, and many checkpoints leave it out.
+    return {n: s for n, s in own.items() if s} == {n: tuple(s) for n, s in shapes.items() if s}

@@ -74,6 +74,8 @@ class BlockStyle:
         stride_on: which convolution of a bottleneck has its stride.
         reduce_first: divides the channels of a bottleneck's first 1x1 convolution.
         shortcut: made wherever a block changes the shape.
+        rectified: whether a basic block has a ReLU before its attention, too. No paper has that; the nets
+            that timm calls legacy_seresnet18 and legacy_seresnet34 have it.
 
     Raises:
         ValueError: a number is below 1.
@@ -87,6 +89,7 @@ class BlockStyle:
     stride_on: Literal["3x3", "1x1"] = "3x3"
     reduce_first: int = 1
     shortcut: ShortcutFactory = projection
+    rectified: bool = False
 
     def __post_init__(self) -> None:
         """Refuse numbers below 1."""
@@ -127,6 +130,7 @@ class BasicBlock(nn.Module):
         self.conv1, self.bn1, self.relu1 = _spatial(in_channels, planes, stride, 1, style.conv)
         self.conv2 = conv3x3(planes, planes)
         self.bn2 = nn.BatchNorm2d(planes)
+        self.relu2 = nn.ReLU(inplace=True) if style.rectified else nn.Identity()
         self.attention = style.attention_at("standard", planes)
         self.downsample = style.shortcut_for(in_channels, planes, stride)
         self.relu = nn.ReLU(inplace=True)
@@ -134,7 +138,7 @@ class BasicBlock(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map `features` [N, in_channels, H, W] to [N, planes, ceil(H / stride), ceil(W / stride)]."""
         branch = self.relu1(self.bn1(self.conv1(features)))
-        branch = self.bn2(self.conv2(branch))
+        branch = self.relu2(self.bn2(self.conv2(branch)))
         output: Tensor = self.relu(self.attention(branch) + self.downsample(features))
         return output
 

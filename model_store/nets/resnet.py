@@ -155,6 +155,10 @@ class ResNet:
 
 
 def initialise(module: nn.Module) -> None:
-    """Draw a convolution's weights as He et al. (2015), arXiv:1502.01852, do in the backward case."""
-    if isinstance(module, nn.Conv2d):
+    """Draw a convolution's weights as He et al. (2015), arXiv:1502.01852, do in the backward case.
+
+    One with a single output, which weighs places, stays as PyTorch draws it: over a single output the draw is
+    so wide that fresh weights of places would be all but 0 or 1.
+    """
+    if isinstance(module, nn.Conv2d) and module.out_channels > 1:
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -6,11 +6,12 @@ are written down, not computed: the tests count and compare.
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import chain
 from types import MappingProxyType
 from typing import Final
 
-from model_store.zoo import resnets, small
+from model_store.zoo import ablations, accuracies, caffe, others, released, resnets, small, timms
 from model_store.zoo.row import (
     Form,
     HeightWidth,
@@ -23,6 +24,7 @@ from model_store.zoo.row import (
 )
 
 __all__ = [
+    "GROUPS",
     "TABLE",
     "Form",
     "HeightWidth",
@@ -39,9 +41,16 @@ __all__ = [
 CAFFE: Final = "_caffe"
 """Ends the name of a row of the Caffe form; without it the name is that of the same net in the other form."""
 
-_GROUPS = (resnets.ROWS, small.ROWS)
+GROUPS: Final = (resnets.ROWS, ablations.ROWS, caffe.ROWS, others.ROWS, timms.ROWS, small.ROWS)
+"""The tables, in the order in which they are listed to users."""
 
-TABLE: Mapping[str, Row] = MappingProxyType({row.name: row for row in chain(*_GROUPS)})
+
+def _with_what_is_known(row: Row) -> Row:
+    """Return a row with its published accuracies and the whereabouts of its weights."""
+    return replace(row, published=accuracies.of(row.name), weights=released.WEIGHTS.get(row.name, ()))
+
+
+TABLE: Mapping[str, Row] = MappingProxyType({row.name: _with_what_is_known(row) for row in chain(*GROUPS)})
 """Name -> row, in the order in which they are listed to users."""
 
 
@@ -60,7 +69,10 @@ def get(name: str) -> Row:
 
 
 def twin(row: Row) -> Row | None:
-    """Return the row that is the same net in the other form; None: there is none."""
-    if row.form == "caffe":
-        return TABLE.get(row.name.removesuffix(CAFFE))
-    return TABLE.get(row.name + CAFFE)
+    """Return the row that is the same net in the other form; None: there is none.
+
+    Weights of the one fit the other. SKNet-101 has no twin: its released definition has other layers.
+    """
+    name = row.name.removesuffix(CAFFE) if row.form == "caffe" else row.name + CAFFE
+    other = TABLE.get(name)
+    return other if other and other.form != row.form and other.parameters == row.parameters else None

@@ -1,4 +1,4 @@
-"""What the rows of several tables are made of: recipes, backbones, attentions, papers, and figures."""
+"""What the rows of several tables are made of: recipes, backbones, attentions, and papers."""
 
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -10,7 +10,7 @@ from model_store.nets.residual import AttentionFactory, BasicBlock, BlockStyle, 
 from model_store.nets.resnet import ResNet, cifar_stem
 from model_store.nets.se import SqueezeExcitation
 from model_store.nets.sk import SelectiveKernelConv
-from model_store.zoo.row import Form, KnownWeights, Published, Recipe, Row
+from model_store.zoo.row import Form, Recipe, Row
 
 # --- recipes ----------------------------------------------------------------------------------------------
 
@@ -22,6 +22,7 @@ IMAGENET: Final = Recipe(
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
 )
+BICUBIC: Final = replace(IMAGENET, interpolation="bicubic")
 CIFAR: Final = Recipe(
     input_size=(32, 32),
     resize_method="stretch",
@@ -34,15 +35,13 @@ CIFAR: Final = Recipe(
 # --- backbones --------------------------------------------------------------------------------------------
 
 R18: Final = ResNet(block=BasicBlock, depths=(2, 2, 2, 2))
+R26: Final = ResNet(block=Bottleneck, depths=(2, 2, 2, 2))
 R34: Final = ResNet(block=BasicBlock, depths=(3, 4, 6, 3))
 R50: Final = ResNet(block=Bottleneck, depths=(3, 4, 6, 3))
 R101: Final = ResNet(block=Bottleneck, depths=(3, 4, 23, 3))
 R152: Final = ResNet(block=Bottleneck, depths=(3, 8, 36, 3))
 _32X4D: Final = BlockStyle(groups=32, base_width=4)
-X26, X50, X101 = (
-    ResNet(block=Bottleneck, depths=depths, style=_32X4D)
-    for depths in ((2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3))
-)
+X26, X50, X101 = (replace(net, style=_32X4D) for net in (R26, R50, R101))
 C20, C32, C56, C110 = (
     ResNet(block=BasicBlock, depths=(n, n, n), planes=(16, 32, 64), stem=cifar_stem) for n in (3, 5, 9, 18)
 )
@@ -84,18 +83,6 @@ WANG: Final = "Wang et al. 2019, arXiv:1910.03151"
 LI: Final = "Li et al. 2019, arXiv:1903.06586"
 
 
-def accuracy(top1: float, top5: float | None, source: str) -> Published:
-    """Return a published accuracy, in per cent."""
-    return Published(top1=top1, top5=top5, source=source)
-
-
-def error(top1: float, top5: float | None, source: str) -> Published:
-    """Return what was published as an error, in per cent."""
-    return Published(
-        top1=round(100 - top1, 3), top5=None if top5 is None else round(100 - top5, 3), source=source
-    )
-
-
 # --- rows -------------------------------------------------------------------------------------------------
 
 
@@ -124,10 +111,8 @@ def row(
     net: Net,
     parameters: int,
     macs: int,
-    *published: Published,
-    weights: tuple[KnownWeights, ...] = (),
 ) -> Row:
-    """Return one line of the table."""
+    """Return one line of a table; what others know of the net is added to it later."""
     return Row(
         name=name,
         family=kind.family,
@@ -138,7 +123,5 @@ def row(
         classes=kind.classes,
         recipe=kind.recipe,
         form=kind.form,
-        published=published,
-        weights=weights,
         source=kind.source,
     )

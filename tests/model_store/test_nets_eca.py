@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_store.nets.eca import EfficientChannelAttention, adaptive_kernel_size
+from tests.model_store.formulas import assert_refits
 
 
 @pytest.mark.parametrize(("channels", "taps"), [(4, 1), (8, 3), (64, 5), (8, 5), (16, 7), (5, 9)])
@@ -64,3 +65,22 @@ def test_bad_numbers_are_refused(channels: int, taps: int | None, message: str) 
     """An even k would shift the gates against their channels, so it is an error, as is one below 1."""
     with pytest.raises(ValueError, match=message):
         EfficientChannelAttention(channels, taps)
+
+
+@pytest.mark.parametrize("taps", [1, 5, 7, 9])
+def test_gate_takes_its_kernel_size_from_weights(taps: int) -> None:
+    """The length of the taps [1, 1, k] is k; a gate made by the formula becomes the one of the weights."""
+    assert_refits(EfficientChannelAttention(64).gate, EfficientChannelAttention(64, taps).gate)
+
+
+@pytest.mark.parametrize("shapes", [{"conv.weight": (1, 1, 3)}, {"conv.weight": (2, 1, 5)}, {}])
+def test_gate_stays_as_it_is_where_no_kernel_size_fits_better(shapes: dict[str, tuple[int, ...]]) -> None:
+    """The same gate comes back for its own weights, and for those that are no band."""
+    gate = EfficientChannelAttention(64).gate
+    assert gate.fitted(shapes) is gate
+
+
+def test_weights_with_an_even_kernel_are_refused() -> None:
+    """No channel sits at the centre of four taps, so it cannot be told which gate is whose."""
+    with pytest.raises(ValueError, match=r"kernel_size must be odd.*got 4"):
+        EfficientChannelAttention(64).gate.fitted({"conv.weight": (1, 1, 4)})

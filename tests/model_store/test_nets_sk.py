@@ -1,66 +1,42 @@
 """The selective kernel convolution against its formulas."""
 
-from typing import TypeAlias
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from torch import nn
 
 from model_store.nets.sk import SelectiveKernel, SelectiveKernelConv
+from tests.model_store.formulas import (
+    Array,
+    answer,
+    assert_refits,
+    convolved,
+    normalised,
+    shapes_of,
+    state_of,
+    trained,
+)
 
-Array: TypeAlias = NDArray[np.float64]
-
-
-def randomise(net: nn.Module) -> None:
-    """Give normalisation layers the statistics and weights of a net that was trained."""
-    for layer in net.modules():
-        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-            assert layer.running_mean is not None
-            assert layer.running_var is not None
-            nn.init.normal_(layer.running_mean)
-            nn.init.uniform_(layer.running_var, 0.5, 2)
-            nn.init.uniform_(layer.weight, 0.5, 2)
-            nn.init.normal_(layer.bias)
+PAPER = ((3, 1), (3, 2), (3, 3))
 
 
-def dilated_conv(features: Array, weight: Array, stride: int, dilation: int) -> Array:
-    """A 3x3 convolution as a sum over its nine taps; `weight` [C_out, C_in / G, 3, 3] implies the groups."""
-    count, channels, height, width = features.shape
-    groups = channels // weight.shape[1]
-    padded = np.pad(features, ((0, 0), (0, 0), (dilation, dilation), (dilation, dilation)))
-    grouped = weight.reshape(groups, -1, *weight.shape[1:])
-    total = 0.0
-    for row in range(3):
-        for column in range(3):
-            top, left = row * dilation, column * dilation
-            window = padded[:, :, top : top + height : stride, left : left + width : stride]
-            parts = window.reshape(count, groups, -1, *window.shape[2:])
-            total = total + np.einsum("goi,ngihw->ngohw", grouped[..., row, column], parts)
-    result = np.asarray(total)
-    return result.reshape(count, -1, *result.shape[3:])
-
-
-def normalised(values: Array, state: dict[str, Array], name: str) -> Array:
-    """Batch normalisation by running statistics, then ReLU."""
-    shape = (1, -1) + (1,) * (values.ndim - 2)
-    mean, variance = state[f"{name}.running_mean"], state[f"{name}.running_var"]
-    scale = state[f"{name}.weight"] / np.sqrt(variance + 1e-5)
-    scaled = (values - mean.reshape(shape)) * scale.reshape(shape) + state[f"{name}.bias"].reshape(shape)
-    return np.maximum(scaled, 0)
-
-
-def expected(conv: SelectiveKernelConv, features: Array, stride: int, kernel: SelectiveKernel) -> Array:
-    """Equations 1 to 6 of the paper, in numpy."""
-    state = {name: value.numpy() for name, value in conv.state_dict().items()}
+def expected(
+    conv: SelectiveKernelConv, inputs: Sequence[Array], stride: int, kernels: Sequence[tuple[int, int]]
+) -> Array:
+    """Equations 1 to 6 of the paper, in numpy; `inputs` are what each branch sees."""
+    state = state_of(conv)
+    convolutions = [
+        convolved(seen, state[f"paths.{i}.0.weight"], stride, dilation)
+        for i, (seen, (_size, dilation)) in enumerate(zip(inputs, kernels, strict=True))
+    ]
     branches = [
-        normalised(dilated_conv(features, state[f"paths.{i}.0.weight"], stride, i + 1), state, f"paths.{i}.1")
-        for i in range(kernel.branches)
+        np.maximum(normalised(values, state, f"paths.{i}.1"), 0) for i, values in enumerate(convolutions)
     ]
     squeezed = np.sum(branches, axis=0).mean(axis=(2, 3))
-    compact = normalised(squeezed @ state["gate.fc1.weight"].T, state, "gate.bn")
-    rows = np.split(state["gate.fc2.weight"], kernel.branches)  # branch-major: A, then B, ...
+    compact = np.maximum(normalised(squeezed @ state["gate.fc1.weight"].T, state, "gate.bn"), 0)
+    rows = np.split(state["gate.fc2.weight"], len(branches))  # branch-major: A, then B, ...
     exponentials = [np.exp(compact @ row.T) for row in rows]
     total = np.sum(exponentials, axis=0)
     selected = [
@@ -73,14 +49,43 @@ def expected(conv: SelectiveKernelConv, features: Array, stride: int, kernel: Se
 @pytest.mark.parametrize(("branches", "groups"), [(2, 1), (2, 4), (3, 2)])
 def test_convolution_computes_the_paper_s_formulas(stride: int, branches: int, groups: int) -> None:
     """Split, fuse and select equal equations 1 to 6 computed by hand, for any M, G and stride."""
-    torch.manual_seed(branches)
     kernel = SelectiveKernel(branches=branches, groups=groups, reduction=4, minimum=3)
-    conv = SelectiveKernelConv(8, 16, stride, kernel=kernel).double().eval()
-    randomise(conv)
+    conv = SelectiveKernelConv(8, 16, stride, kernel=kernel)
+    trained(conv)
     features = torch.randn(2, 8, 7, 6, dtype=torch.float64)
-    with torch.inference_mode():
-        actual = conv(features).numpy()
-    np.testing.assert_allclose(actual, expected(conv, features.numpy(), stride, kernel), rtol=1e-9, atol=1e-9)
+    wanted = expected(conv, [features.numpy()] * branches, stride, PAPER[:branches])
+    np.testing.assert_allclose(answer(conv, features), wanted, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(
+    "kernels",
+    [((3, 1), (1, 1)), ((3, 1), (5, 1)), ((3, 1), (5, 1), (3, 4))],
+    ids=["cifar", "true 5x5", "mixed"],
+)
+def test_kernels_may_be_given(kernels: tuple[tuple[int, int], ...], stride: int) -> None:
+    """Branches of any odd size and dilation compute the same formulas, and none moves or crops the image."""
+    kernel = SelectiveKernel(branches=len(kernels), groups=2, minimum=1, reduction=4, kernels=kernels)
+    conv = SelectiveKernelConv(8, 16, stride, kernel=kernel)
+    trained(conv)
+    features = torch.randn(2, 8, 7, 6, dtype=torch.float64)
+    wanted = expected(conv, [features.numpy()] * len(kernels), stride, kernels)
+    np.testing.assert_allclose(answer(conv, features), wanted, rtol=1e-9, atol=1e-9)
+    sizes = [path[0].weight.shape[-1] for path in conv.paths]  # type: ignore[index] # a Sequential
+    assert sizes == [size for size, _dilation in kernels]
+
+
+@pytest.mark.parametrize("branches", [2, 4])
+def test_split_gives_each_branch_its_share_of_the_channels(branches: int) -> None:
+    """As in timm: the first branch sees the first share, and all of them give all output channels."""
+    kernel = SelectiveKernel(branches=branches, groups=1, split=True)
+    conv = SelectiveKernelConv(8, 16, kernel=kernel)
+    trained(conv)
+    features = torch.randn(2, 8, 7, 6, dtype=torch.float64)
+    shares = np.split(features.numpy(), branches, axis=1)
+    wanted = expected(conv, shares, 1, ((3, 1), (3, 2), (3, 3), (3, 4))[:branches])
+    np.testing.assert_allclose(answer(conv, features), wanted, rtol=1e-9, atol=1e-9)
+    assert [path[0].weight.shape for path in conv.paths] == [(16, 8 // branches, 3, 3)] * branches  # type: ignore[index] # a Sequential
 
 
 def test_gates_of_a_channel_sum_to_one_over_the_branches() -> None:
@@ -101,11 +106,17 @@ def test_hidden_width_is_the_larger_of_share_and_limit(channels: int, width: int
     assert gate.fc2.weight.shape == (2 * channels, width)
 
 
+@pytest.mark.parametrize(("channels", "width"), [(256, 16), (512, 32), (1024, 64), (2048, 128)])
+def test_a_limit_of_one_leaves_the_share_as_it_is(channels: int, width: int) -> None:
+    """With L = 1, d is C / r: as in the released SKNet-101 and the paper's CIFAR nets."""
+    assert SelectiveKernel(minimum=1).hidden_width(channels) == width
+
+
 @pytest.mark.parametrize("name", ["branches", "groups", "reduction", "minimum"])
 def test_settings_below_one_are_refused(name: str) -> None:
     """The message names the setting."""
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
-        SelectiveKernel(**{name: 0})
+        replace(SelectiveKernel(), **{name: 0})  # type: ignore[arg-type] # each of the four is a number
 
 
 @pytest.mark.parametrize(("in_channels", "out_channels"), [(33, 64), (64, 33)])
@@ -120,3 +131,50 @@ def test_stride_below_one_is_refused() -> None:
     """The message names the parameter."""
     with pytest.raises(ValueError, match="stride must be at least 1, got 0"):
         SelectiveKernelConv(32, 32, 0)
+
+
+@pytest.mark.parametrize(
+    ("branches", "kernels", "message"),
+    [
+        (3, ((3, 1), (1, 1)), r"kernels must be as many as the branches, 3, got \(\(3, 1\), \(1, 1\)\)"),
+        (2, ((3, 1), (4, 1)), "kernels must have odd sizes, to keep height and width, got 4"),
+        (2, ((3, 1), (3, 0)), "dilation must be at least 1, got 0"),
+        (2, ((3, 1), (0, 1)), "size must be at least 1, got 0"),
+    ],
+)
+def test_kernels_that_do_not_match_are_refused(
+    branches: int, kernels: tuple[tuple[int, int], ...], message: str
+) -> None:
+    """There is one kernel for each branch, odd and at least 1."""
+    with pytest.raises(ValueError, match=message):
+        SelectiveKernel(branches=branches, kernels=kernels)
+
+
+def test_channels_that_cannot_be_split_are_refused() -> None:
+    """Each branch needs as many channels as the others."""
+    kernel = SelectiveKernel(branches=3, groups=1, split=True)
+    with pytest.raises(ValueError, match="branches must divide in_channels=8 to split them, got 3"):
+        SelectiveKernelConv(8, 8, kernel=kernel)
+
+
+@pytest.mark.parametrize("minimum", [1, 3, 64])
+def test_gate_takes_its_hidden_width_from_weights(minimum: int) -> None:
+    """D is the number of rows of W [d, C], whatever r and L the row of the zoo has."""
+    theirs = SelectiveKernelConv(32, 32, kernel=SelectiveKernel(minimum=minimum)).gate
+    assert_refits(SelectiveKernelConv(32, 32).gate, theirs)
+
+
+def test_gate_stays_as_it_is_where_no_hidden_width_fits_better() -> None:
+    """The same gate comes back for its own weights, with or without the count of batches, and for others'."""
+    gate = SelectiveKernelConv(32, 32).gate
+    own = shapes_of(gate)
+    assert gate.fitted(own) is gate
+    assert gate.fitted({name: shape for name, shape in own.items() if shape}) is gate
+    assert gate.fitted(shapes_of(SelectiveKernelConv(64, 64).gate)) is gate
+    assert gate.fitted({}) is gate
+
+
+def test_weights_without_hidden_units_are_refused() -> None:
+    """They would select both branches alike for every image."""
+    with pytest.raises(ValueError, match="hidden must be at least 1, got 0"):
+        SelectiveKernelConv(32, 32).gate.fitted({"fc1.weight": (0, 32)})
