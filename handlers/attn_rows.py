@@ -70,11 +70,11 @@ class Card:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One pass over all rows.
+    """One pass over some items.
 
     Attributes:
-        results: What became of their items.
-        decode_us: Microseconds from the start to the net's input.
+        results: What became of them.
+        decode_us: Microseconds from the items to the net's input.
         inference_us: Microseconds of the forward pass.
         inferred_ns: When it ended, by time.perf_counter_ns.
     """

@@ -22,6 +22,7 @@ from .attn_decode import ImageLimits
 from .attn_device import Placement, choose_device, choose_dtype, gpu_required, is_sticky_cuda_error
 from .attn_net import Net, NetOutput
 from .attn_rows import Card, Context, Run, answer, read_rows
+from .attn_wire import Item
 
 HANDLER_VERSION: Final = "1"
 MAX_DECODE_THREADS: Final = 4
@@ -87,21 +88,33 @@ class Classifier:
                 batch UNAVAILABLE, which the gateway retries. (After a CUDA error that only a new process
                 cures, the process ends instead, and TorchServe starts another.)
         """
-        started = perf_counter_ns()
         rows = read_rows(data, explains=self._net.explains)
-        explain = any(row.wants_attention for row in rows)
-        prepared = self._preparer.prepare([item for row in rows for item in row.items()])
+        items = [item for row in rows for item in row.items()]
+        run = self.run(items, explain=any(row.wants_attention for row in rows))
+        return answer(rows, run, self._card, ctx)
+
+    def run(self, items: Sequence[Item], *, explain: bool) -> Run:
+        """Classify items with one forward pass: decode, infer, bring the results back to the items.
+
+        Args:
+            items: Encoded images, uint8 [H,W,3] pixels and float32 [3,H,W] inputs, in any mixture.
+            explain: Whether `attention` is wanted too, which only a net with gates has.
+
+        Raises:
+            RuntimeError: As `handle`.
+        """
+        started = perf_counter_ns()
+        prepared = self._preparer.prepare(items)
         decoded = perf_counter_ns()
         output = self._forward(prepared, explain=explain)
         inferred = perf_counter_ns()
         columns = {name: width for name, width in self._columns.items() if explain or name == "logits"}
-        run = Run(
+        return Run(
             results=scatter(output, prepared, columns=columns),
             decode_us=(decoded - started) // 1000,
             inference_us=(inferred - decoded) // 1000,
             inferred_ns=inferred,
         )
-        return answer(rows, run, self._card, ctx)
 
     def _forward(self, prepared: Prepared, *, explain: bool) -> NetOutput | None:
         if not prepared.order:

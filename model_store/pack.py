@@ -18,16 +18,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import yaml
 from torch import Tensor
 
-from model_store.errors import InputError
+from model_store.errors import ArchiveError, InputError
 from model_store.options import CUDA_DTYPE, DEFAULT_OPTIONS, ServingOptions
 from model_store.script import ExportedNet
-from model_store.signature import Identity, Signature
+from model_store.signature import Identity, Signature, document_bytes, require_card
 from model_store.sums import SUMS, read_sums, sha256, sums_text
 
 MODEL: Final = "model.pt"
@@ -99,8 +99,7 @@ def pack(signature: Signature, net: ExportedNet, options: ServingOptions = DEFAU
         PARITY: _npz(input=net.samples, logits=net.logits),
         **_serving_entries(options),
     }
-    entries[SUMS] = sums_text({name: sha256(data) for name, data in entries.items()}).encode()
-    return Archive(file_name=file_name(signature.identity), data=_zip(entries))
+    return Archive(file_name=file_name(signature.identity), data=_sealed(entries))
 
 
 def write_archive(folder: Path, archive: Archive) -> Path:
@@ -121,6 +120,33 @@ def write_archive(folder: Path, archive: Archive) -> Path:
         kept = {name: digest for name, digest in known.items() if (folder / name).exists()}
         _write_atomically(folder / SUMS, sums_text(kept | {path.name: archive.sha256}).encode())
     return path
+
+
+def write_card(path: Path, additions: Mapping[str, Any], *, sha256_before: str) -> Path:
+    """Put keys onto the card of an archive on disk; of its other entries only SHA256SUMS changes.
+
+    Args:
+        path: The archive, which is replaced, together with its line in the folder's SHA256SUMS.
+        additions: Plain values; a key that the card has is replaced.
+        sha256_before: Of the archive to which they apply.
+
+    Returns:
+        `path`.
+
+    Raises:
+        InputError: JSON cannot hold the additions.
+        ArchiveError: The file is not the archive with that sha256 any more.
+    """
+    data = path.read_bytes()
+    if sha256(data) != sha256_before:
+        raise ArchiveError(f"archive: {str(path)!r} was changed by someone else; its card is left as it is")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist() if name != SUMS}
+    document = json.loads(entries[SIGNATURE])
+    document["card"] = {**document["card"], **additions}
+    require_card(document["card"])
+    entries[SIGNATURE] = document_bytes(document)
+    return write_archive(path.parent, Archive(file_name=path.name, data=_sealed(entries)))
 
 
 def file_name(identity: Identity) -> str:
@@ -178,6 +204,11 @@ def _npz(**arrays: Tensor) -> bytes:
     # numpy stores uncompressed and dates every entry 1980-01-01, so equal arrays give equal bytes.
     np.savez(buffer, allow_pickle=False, **{name: tensor.numpy() for name, tensor in arrays.items()})
     return buffer.getvalue()
+
+
+def _sealed(entries: Mapping[str, bytes]) -> bytes:
+    sums = sums_text({name: sha256(data) for name, data in entries.items()})
+    return _zip({**entries, SUMS: sums.encode()})
 
 
 def _zip(entries: Mapping[str, bytes]) -> bytes:

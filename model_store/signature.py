@@ -167,8 +167,13 @@ class Signature:
         }
 
     def to_json(self) -> bytes:
-        """The file's bytes: UTF-8, sorted keys, a newline at the end."""
-        return f"{_json(self.as_dict())}\n".encode()
+        """The file's bytes."""
+        return document_bytes(self.as_dict())
+
+
+def document_bytes(document: Mapping[str, Any]) -> bytes:
+    """signature.json's bytes: UTF-8, sorted keys, a newline at the end."""
+    return f"{_json(document)}\n".encode()
 
 
 def threads_for(macs: int | None) -> int | None:

@@ -18,12 +18,12 @@ from torch.nn import functional
 
 from model_store.digits import LABELS, SOURCE, SPLIT_SEED, Digits, Part, to_inputs
 from model_store.errors import TrainingError
+from model_store.metrics import wilson_interval
 from model_store.signature import InputRecipe
 from model_store.threads import cpu_threads
 
 REQUIRED_ACCURACY: Final = 0.975
 EVALUATION_BATCH: Final = 256
-_Z_95: Final = 1.959963984540054  # the 97.5 % point of the normal distribution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,23 +153,6 @@ def confusion_matrix(net: nn.Module, recipe: InputRecipe, part: Part) -> tuple[t
     cells = torch.from_numpy(part.labels) * len(LABELS) + given
     counts = torch.bincount(cells, minlength=len(LABELS) ** 2).reshape(len(LABELS), -1)
     return tuple(tuple(row) for row in counts.tolist())
-
-
-def wilson_interval(right: int, total: int) -> tuple[float, float]:
-    """Wilson's 95 % score interval of a share (E. B. Wilson, JASA 22, 1927).
-
-    Args:
-        right: Successes, 0..total.
-        total: Trials, at least 1.
-
-    Returns:
-        (lower, upper), within 0..1.
-    """
-    share = right / total
-    shrink = 1 + _Z_95**2 / total
-    centre = (share + _Z_95**2 / (2 * total)) / shrink
-    half = _Z_95 / shrink * math.sqrt(share * (1 - share) / total + _Z_95**2 / (4 * total**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _fit(

@@ -256,3 +256,41 @@ def test_any_rows_are_answered_with_bytes(loaded: Loaded, rows: list[dict[str, b
     classifier, context = loaded
     answers = classifier.handle(rows, context)
     assert [type(answer) for answer in answers] == [bytes] * len(rows)
+
+
+def test_run_gives_what_handle_answers(
+    loaded: Loaded, pack: Pack, unpack: Unpack, encode: Encode, pictures: NDArray[np.uint8]
+) -> None:
+    """Without TorchServe's frame around it the same items give the same numbers and failures, and timings."""
+    classifier, context = loaded
+    blob = encode("PNG", Image.fromarray(pictures[0]))
+    row = pack(
+        [_images(2), {"kind": "pixels", "shape": [1, 16, 16, 3]}],
+        [blob, b"bad", pictures[1].tobytes()],
+        EVERYTHING,
+    )
+    answer = unpack(classifier.handle([row], context)[0])
+    run = classifier.run([blob, b"bad", pictures[1]], explain=True)
+    assert set(run.results.arrays) == set(EVERYTHING)
+    for name, array in run.results.arrays.items():
+        np.testing.assert_array_equal(array, answer.arrays[name])
+    assert {str(number): str(why) for number, why in run.results.failures.items()} == answer.header[
+        "messages"
+    ]
+    assert run.decode_us > 0
+    assert run.inference_us > 0
+
+
+def test_run_leaves_the_gates_out_unless_asked(loaded: Loaded, encode: Encode) -> None:
+    """And of no items it makes empty arrays."""
+    classifier, _ = loaded
+    assert set(classifier.run([encode("PNG", "red")], explain=False).results.arrays) == {
+        "logits",
+        "probabilities",
+    }
+    empty = classifier.run([], explain=True).results.arrays
+    assert {name: array.shape for name, array in empty.items()} == {
+        "logits": (0, 4),
+        "probabilities": (0, 4),
+        "attention": (0, 2),
+    }

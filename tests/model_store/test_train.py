@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy.stats import binomtest
 from sklearn.datasets import load_digits
 
 from handlers import attn_preprocess
@@ -17,7 +16,7 @@ from model_store.build import input_recipe
 from model_store.digits import Digits, load_split, render, to_inputs, write_samples
 from model_store.errors import InputError, TrainingError
 from model_store.signature import InputRecipe, Resize
-from model_store.train import Report, Schedule, confusion_matrix, train, wilson_interval
+from model_store.train import Report, Schedule, confusion_matrix, train
 
 Trained: TypeAlias = tuple[torch.nn.Module, Report, list[tuple[int, float]]]
 ROW = zoo.get("digits_se")
@@ -132,13 +131,6 @@ def test_a_net_that_stays_below_is_refused_with_the_figure(split: Digits) -> Non
             train(lambda: ROW.build(10), RECIPE, split, schedule=Schedule(epochs=1, peak_rate=1e-3))
         messages.add(str(caught.value))
     assert len(messages) == 1
-
-
-@pytest.mark.parametrize(("right", "total"), [(0, 10), (10, 10), (535, 540), (1, 3)])
-def test_the_interval_is_wilson_s(right: int, total: int) -> None:
-    """It equals scipy's, and stays within 0..1."""
-    expected = binomtest(right, total).proportion_ci(confidence_level=0.95, method="wilson")
-    assert wilson_interval(right, total) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def test_samples_are_held_out_pictures_of_every_digit(tmp_path: Path, split: Digits) -> None:
