@@ -1,4 +1,4 @@
-"""`attnserve zoo`, `build` and `inspect`, which the gateway's command line finds by their entry points.
+"""`attnserve build` and `inspect`, which the gateway's command line finds by their entry points.
 
 torch is imported inside the functions: `attnserve --help` must not wait seconds for it.
 Exit codes: 0 done, 1 it was tried and failed, 2 what was asked for is wrong.
@@ -7,19 +7,22 @@ Exit codes: 0 done, 1 it was tried and failed, 2 what was asked for is wrong.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, TypeAlias
 
 import typer
 
-from model_store.errors import ArchiveError, BuildError, InputError
+from model_store.cli_evaluate import evaluate
+from model_store.cli_explain import explain
+from model_store.cli_parts import ARCHIVES, JsonOption, told_briefly
+from model_store.cli_zoo import zoo
+from model_store.errors import ArchiveError, InputError
 from model_store.options import RESPONSE_TIMEOUT_S, CudaDtype, ServingOptions
 
-FAILED, WRONG = 1, 2
-ARCHIVES: Final = Path("model_store/archives")
+Form: TypeAlias = Literal["torch", "caffe"]
+"""As in `model_store.zoo`, whose import takes seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,34 +33,23 @@ class _Way:
     optional: frozenset[str] = frozenset()
 
 
+_OF_CHECKPOINT: Final = frozenset({"--form", "--weights-source", "--licence"})
+"""What can only be said of trained weights."""
+
 _WAYS: Final[Mapping[str, _Way]] = {
     "--demo": _Way(optional=frozenset({"--samples", "--checkpoints", "--force"})),
     "--arch": _Way(
         one_of=frozenset({"--checkpoint", "--untrained"}),
-        optional=frozenset({"--labels", "--name", "--version"}),
+        optional=frozenset({"--labels", "--name", "--version", "--preprocessing"} | _OF_CHECKPOINT),
+    ),
+    "--timm": _Way(
+        one_of=frozenset({"--checkpoint", "--pretrained", "--untrained"}),
+        optional=frozenset(
+            {"--labels", "--name", "--version", "--preprocessing"} | _OF_CHECKPOINT - {"--form"}
+        ),
     ),
     "--torchscript": _Way(one_of=frozenset({"--signature"})),
 }
-
-_NEEDED: Final = frozenset({"PIL", "numpy", "sklearn", "torch", "yaml"})  # perhaps missing beside a gateway
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON for machines.")]
-
-
-def zoo(as_json: JsonOption = False) -> None:
-    """List the nets that can be built by name.
-
-    Example: attnserve zoo --json
-    """
-    with _told_briefly():
-        from model_store.listing import listing  # noqa: PLC0415  see the module's docstring
-        from model_store.show import console, show_zoo  # noqa: PLC0415
-
-        rows = listing()
-        if as_json:
-            typer.echo(json.dumps([row.as_dict() for row in rows], indent=2))
-            return
-        show_zoo(console(), rows)
 
 
 def inspect(
@@ -68,9 +60,10 @@ def inspect(
 
     Example: attnserve inspect model_store/archives/digits_se.mar
     """
-    with _told_briefly():
+    with told_briefly():
         from model_store.inspect_archive import inspect as read  # noqa: PLC0415
-        from model_store.show import console, show_inspection  # noqa: PLC0415
+        from model_store.inspect_view import show_inspection  # noqa: PLC0415
+        from model_store.show import console  # noqa: PLC0415
 
         found = read(archive)
         if as_json:
@@ -84,19 +77,45 @@ def inspect(
 def build(  # noqa: PLR0913, PLR0917  typer makes an option of each parameter
     demo: Annotated[bool, typer.Option("--demo", help="Train and package the four digits nets.")] = False,
     arch: Annotated[str | None, typer.Option(help="A net of the zoo.", metavar="NAME")] = None,
+    timm: Annotated[
+        str | None, typer.Option(help="A net of the library timm, if it is installed.", metavar="NAME")
+    ] = None,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="With --timm: its own weights, from the network.")
+    ] = False,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="With --arch: trained weights.", metavar="FILE")
+        Path | None, typer.Option(help="With --arch or --timm: trained weights.", metavar="FILE")
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="With --arch: one class a line.", metavar="FILE")
+        Path | None, typer.Option(help="With --arch or --timm: one class a line.", metavar="FILE")
     ] = None,
-    untrained: Annotated[bool, typer.Option("--untrained", help="With --arch: random weights.")] = False,
+    form: Annotated[
+        Form | None,
+        typer.Option(help="With --checkpoint: stride and pooling as in torch's nets or Caffe's."),
+    ] = None,
+    weights_source: Annotated[
+        str | None, typer.Option(help="With --checkpoint: where it is from.", metavar="TEXT")
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="With --checkpoint: the weights' licence.", metavar="TEXT")
+    ] = None,
+    preprocessing: Annotated[
+        Path | None,
+        typer.Option(help="With --arch or --timm: how images are prepared, YAML.", metavar="FILE"),
+    ] = None,
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="With --arch or --timm: random weights.")
+    ] = False,
     torchscript: Annotated[Path | None, typer.Option(help="Your own net.", metavar="FILE")] = None,
     signature: Annotated[
         Path | None, typer.Option(help="With --torchscript: what it is.", metavar="FILE")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="With --arch: the model's name.", metavar="NAME")] = None,
-    version: Annotated[str | None, typer.Option(help="With --arch: an integer.", metavar="N")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="With --arch or --timm: the model's name.", metavar="NAME")
+    ] = None,
+    version: Annotated[
+        str | None, typer.Option(help="With --arch or --timm: an integer.", metavar="N")
+    ] = None,
     samples: Annotated[Path | None, typer.Option(help="With --demo: held-out images.", metavar="DIR")] = None,
     checkpoints: Annotated[
         Path | None, typer.Option(help="With --demo: keep weights.", metavar="DIR")
@@ -116,20 +135,30 @@ def build(  # noqa: PLR0913, PLR0917  typer makes an option of each parameter
         int, typer.Option(help="A worker that takes longer for a batch is replaced.", metavar="N")
     ] = RESPONSE_TIMEOUT_S,
 ) -> None:
-    """Make archives: of the demo, of a zoo net with your weights, or of your own TorchScript.
+    """Make archives: of the demo, of a net of the zoo or of timm, or of your own TorchScript.
 
     Examples: attnserve build --demo
 
     attnserve build --arch se_resnet50 --checkpoint best.pt --labels classes.txt
+
+    attnserve build --arch se_resnet50_caffe --checkpoint se_resnet50-ce0d4300.pth --labels imagenet.txt
+
+    attnserve build --timm seresnet50.a1_in1k --pretrained
 
     attnserve build --torchscript net.pt --signature net.yaml
     """
     given = {
         "--demo": demo,
         "--arch": arch,
+        "--timm": timm,
+        "--pretrained": pretrained,
         "--torchscript": torchscript,
         "--checkpoint": checkpoint,
         "--labels": labels,
+        "--form": form,
+        "--weights-source": weights_source,
+        "--licence": licence,
+        "--preprocessing": preprocessing,
         "--untrained": untrained,
         "--signature": signature,
         "--name": name,
@@ -138,7 +167,7 @@ def build(  # noqa: PLR0913, PLR0917  typer makes an option of each parameter
         "--checkpoints": checkpoints,
         "--force": force,
     }
-    with _told_briefly():
+    with told_briefly():
         _require_one_way({option for option, value in given.items() if value})
         options = ServingOptions(
             cuda_dtype=cuda_dtype,
@@ -147,15 +176,24 @@ def build(  # noqa: PLR0913, PLR0917  typer makes an option of each parameter
             response_timeout_s=response_timeout_s,
         )
         from model_store import build_command  # noqa: PLC0415
-        from model_store.build import Order  # noqa: PLC0415
+        from model_store.build import Order, Provenance  # noqa: PLC0415
 
         if demo:
             build_command.demo(output, options, samples=samples, checkpoints=checkpoints, force=force)
-        elif arch:
-            order = Order(name=name, version=version or "1", options=options)
-            build_command.zoo_net(arch, checkpoint, labels, order, output)
         elif torchscript and signature:
             build_command.user_net(torchscript, signature, options, output)
+        else:
+            order = Order(
+                name=name,
+                version=version or "1",
+                options=options,
+                recipe=build_command.read_preprocessing(preprocessing),
+                provenance=Provenance(form=form, source=weights_source, licence=licence),
+            )
+            if arch:
+                build_command.zoo_net(arch, checkpoint, labels, order, output)
+            elif timm:
+                build_command.timm_net(timm, checkpoint, labels, order, output, pretrained=pretrained)
 
 
 def _require_one_way(given: set[str]) -> None:
@@ -166,30 +204,18 @@ def _require_one_way(given: set[str]) -> None:
     foreign = sorted(given - _WAYS[way].optional - _WAYS[way].one_of - {way})
     if foreign:
         raise InputError(f"{', '.join(foreign)} cannot be combined with {way}")
+    untold = sorted(given & _OF_CHECKPOINT)
+    if untold and "--checkpoint" not in given:
+        raise InputError(f"{', '.join(untold)} needs --checkpoint: it is said of trained weights")
     needed = sorted(_WAYS[way].one_of)
     if needed and len(given & _WAYS[way].one_of) != 1:
         raise InputError(f"{way} needs {'exactly one of ' if len(needed) > 1 else ''}{', '.join(needed)}")
 
 
-@contextmanager
-def _told_briefly() -> Iterator[None]:
-    """Turn what is expected to fail into one line and an exit code; a bug keeps its traceback."""
-    try:
-        yield
-    except (BuildError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(WRONG if isinstance(error, InputError) else FAILED) from None
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _NEEDED:
-            raise
-        typer.echo(f"error: this needs {error.name}: pip install 'attnserve[foundry]'", err=True)
-        raise typer.Exit(FAILED) from None
-
-
 def app() -> typer.Typer:
-    """The three commands alone, as `python -m model_store.cli` offers them."""
+    """The commands alone, as `python -m model_store.cli` offers them."""
     alone = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
-    for command in (zoo, build, inspect):
+    for command in (zoo, build, inspect, evaluate, explain):
         alone.command()(command)
     return alone
 
