@@ -1,34 +1,56 @@
-"""From a zoo row to an archive on disk: with a checkpoint's weights, with random ones, or trained here."""
+"""From a zoo row to an archive on disk: with weights from anybody's training, or with random ones."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import nn
 
-from model_store import checkpoint, counts, digits, zoo
-from model_store.errors import InputError
+from model_store import counts, zoo
 from model_store.options import CUDA_DTYPE, DEFAULT_OPTIONS, ServingOptions
-from model_store.pack import Archive, is_current, pack, write_archive
+from model_store.pack import Archive, pack, write_archive
 from model_store.script import export
 from model_store.signature import (
     Identity,
     InputRecipe,
     Resize,
     Signature,
+    require_labels,
     require_name,
     require_version,
     threads_for,
 )
-from model_store.sums import SUMS, read_sums, sha256
-from model_store.train import Report, train
+from model_store.sums import sha256
+from model_store.weights.fill import Filled, fill
+from model_store.weights.read import WeightsFile, read
+from model_store.zoo import Form, Row
 
-DEMO: Final = ("digits_plain", "digits_se", "digits_eca", "digits_sk")
 UNTRAINED_SEED: Final = 0
+READING: Final = "reading weights"
+BUILDING: Final = "building the net"
+PROVING: Final = "turning it into TorchScript and proving that this computes the same"
+PACKING: Final = "packing"
+STEPS: Final = (READING, BUILDING, PROVING, PACKING)
+"""What the build of a zoo net consists of, in order; without a checkpoint nothing is read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What a user says of a checkpoint.
+
+    Attributes:
+        form: The graph that it was trained in; None: its layout is to tell.
+        source: Where it comes from, in words or as a link.
+        licence: Under which it is given away.
+    """
+
+    form: Form | None = None
+    source: str | None = None
+    licence: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +61,19 @@ class Order:
         name: Of the model; None: its architecture's.
         version: An integer as text.
         options: How it is to be served.
-        on_step: Told what is being done, before each step that takes seconds.
+        recipe: How its images are prepared; None: as the zoo says.
+        provenance: What is known of the checkpoint.
+        on_step: Told what is being done (`STEPS`), before each step that takes seconds.
+        on_filled: Told what a checkpoint turned out to be.
     """
 
     name: str | None = None
     version: str = "1"
     options: ServingOptions = DEFAULT_OPTIONS
+    recipe: InputRecipe | None = None
+    provenance: Provenance = Provenance()
     on_step: Callable[[str], None] = lambda _: None
+    on_filled: Callable[[Filled], None] = lambda _: None
 
     def __post_init__(self) -> None:
         """Check name and version, long before the signature would."""
@@ -55,9 +83,19 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Filled:
-    """A net with its weights, and what is known of them."""
+class ReadyNet:
+    """A net that only has to be packed.
 
+    Attributes:
+        row: What is known of it.
+        net: FP32 [N,3,H,W] -> logits FP32 [N,K].
+        labels: K names, in the order of the logits.
+        trained: False for random weights.
+        card: What to say of it beside the counts.
+        real: Preprocessed real inputs FP32 [n,3,H,W] for the proof; None: there are none.
+    """
+
+    row: Row
     net: nn.Module
     labels: tuple[str, ...]
     trained: bool = True
@@ -65,27 +103,14 @@ class _Filled:
     real: torch.Tensor | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listener:
-    """Told how a demo build goes on.
-
-    Attributes:
-        on_epoch: model, epoch from 1, validation accuracy.
-        on_built: model, archive, and the report, which is None when the archive was there already.
-    """
-
-    on_epoch: Callable[[str, int, float], None] = lambda *_: None
-    on_built: Callable[[str, Path, Report | None], None] = lambda *_: None
-
-
 def build_checkpoint(
     architecture: str, weights: Path, labels: tuple[str, ...], order: Order, output: Path
 ) -> Path:
-    """Package a zoo net with the weights of a checkpoint of our own format.
+    """Package a zoo net with weights that were trained anywhere.
 
     Args:
         architecture: A name in the zoo.
-        weights: The checkpoint.
+        weights: safetensors, or a torch file of tensors and plain values, in a layout that is known.
         labels: One per class, in the order of the logits.
         order: What else is wanted.
         output: The folder for the archive.
@@ -94,67 +119,26 @@ def build_checkpoint(
         InputError: Unknown architecture, unreadable or misfitting checkpoint, wrong labels.
     """
     row = zoo.get(architecture)
-    loaded = checkpoint.load(weights)
-    if loaded.architecture != row.name:
-        raise InputError(
-            f"checkpoint: holds {loaded.architecture!r}, but the architecture asked for is {row.name!r}"
-        )
-    net = row.build(len(labels))
-    checkpoint.load_weights(net, loaded.state_dict)
-    return write_archive(output, _pack_row(row, _Filled(net=net, labels=labels, card=loaded.card), order))
+    require_labels(labels)
+    order.on_step(READING)
+    file = read(weights)
+    order.on_step(BUILDING)
+    filled = fill(row, file, classes=len(labels), form=order.provenance.form)
+    order.on_filled(filled)
+    card = {**file.card, "weights": _weights_card(file, filled, order.provenance)}
+    ready = ReadyNet(row=filled.row, net=filled.net, labels=labels, card=card)
+    return write_archive(output, pack_net(ready, order))
 
 
 def build_untrained(architecture: str, labels: tuple[str, ...] | None, order: Order, output: Path) -> Path:
     """Package a zoo net with random weights, always the same ones; its signature says so."""
     row = zoo.get(architecture)
     names = labels or tuple(f"class {index}" for index in range(row.classes))
-    order.on_step("building the net")
+    order.on_step(BUILDING)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(UNTRAINED_SEED)
         net = row.build(len(names))
-    return write_archive(output, _pack_row(row, _Filled(net=net, labels=names, trained=False), order))
-
-
-def build_demo(
-    output: Path,
-    *,
-    checkpoints: Path | None = None,
-    force: bool = False,
-    names: tuple[str, ...] = DEMO,
-    options: ServingOptions = DEFAULT_OPTIONS,
-    listener: Listener = Listener(),
-) -> list[Path]:
-    """Train and package the digits nets; those that are there, intact and up to date are kept.
-
-    Args:
-        output: The folder for the archives.
-        checkpoints: A folder for NAME.pt with each trained net's weights; None: not kept.
-        force: Build anew what is there too.
-        names: Zoo rows with ten classes.
-        options: How they are to be served.
-        listener: Told what happens.
-
-    Returns:
-        The archives, in the order of `names`.
-
-    Raises:
-        TrainingError: A net stayed below the accuracy that it must reach.
-    """
-    data = digits.load_split()
-    paths = []
-    for name in names:
-        path = output / f"{name}.mar"
-        if not force and _up_to_date(path, options):
-            listener.on_built(name, path, None)
-        else:
-            row = zoo.get(name)
-            net, report = _train(row, data, listener)
-            if checkpoints is not None:
-                _keep_weights(checkpoints / f"{name}.pt", name, net, report)
-            write_archive(output, _pack_row(row, _trained(row, net, report, data), Order(options=options)))
-            listener.on_built(name, path, report)
-        paths.append(path)
-    return paths
+    return write_archive(output, pack_net(ReadyNet(row=row, net=net, labels=names, trained=False), order))
 
 
 def input_recipe(recipe: zoo.Recipe) -> InputRecipe:
@@ -163,58 +147,64 @@ def input_recipe(recipe: zoo.Recipe) -> InputRecipe:
     return InputRecipe(size=recipe.input_size, resize=resize, mean=recipe.mean, std=recipe.std)
 
 
-def _train(row: zoo.Row, data: digits.Digits, listener: Listener) -> tuple[nn.Module, Report]:
-    return train(
-        lambda: row.build(len(digits.LABELS)),
-        input_recipe(row.recipe),
-        data,
-        on_epoch=lambda epoch, accuracy: listener.on_epoch(row.name, epoch, accuracy),
-    )
+def pack_net(ready: ReadyNet, order: Order) -> Archive:
+    """Turn a net into TorchScript, prove it, and pack it.
 
-
-def _keep_weights(path: Path, architecture: str, net: nn.Module, report: Report) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kept = checkpoint.Checkpoint(
-        architecture=architecture, state_dict=net.state_dict(), card=report.as_card()
-    )
-    checkpoint.save(path, kept)
-
-
-def _trained(row: zoo.Row, net: nn.Module, report: Report, data: digits.Digits) -> _Filled:
-    real = digits.to_inputs(data.held_out.pixels, input_recipe(row.recipe))
-    return _Filled(net=net, labels=digits.LABELS, card=report.as_card(), real=real)
-
-
-def _up_to_date(path: Path, options: ServingOptions) -> bool:
-    """Whether an archive is what its hash says, and would be served as a new one."""
-    sums = path.with_name(SUMS)
-    if not (path.exists() and sums.exists()):
-        return False
-    return read_sums(sums).get(path.name) == sha256(path.read_bytes()) and is_current(path, options)
-
-
-def _pack_row(row: zoo.Row, filled: _Filled, order: Order) -> Archive:
-    identity = Identity(
-        name=order.name or row.name,
-        version=order.version,
-        architecture=row.name,
-        family=row.family,
-        attention=row.attention,
-        trained=filled.trained,
-    )
-    order.on_step("turning it into TorchScript and proving that this computes the same")
-    exported = export(filled.net, input_size=row.recipe.input_size, real=filled.real)
-    macs = counts.macs(filled.net, row.recipe.input_size)
+    Raises:
+        ParityError: No TorchScript form computes what the net computes.
+    """
+    row, recipe = ready.row, order.recipe or input_recipe(ready.row.recipe)
+    order.on_step(PROVING)
+    exported = export(ready.net, input_size=recipe.size, real=ready.real)
+    macs = counts.macs(ready.net, recipe.size)
     signature = Signature(
-        identity=identity,
-        recipe=input_recipe(row.recipe),
-        labels=filled.labels,
+        identity=_identity(ready, order),
+        recipe=recipe,
+        labels=ready.labels,
         attention_layout=exported.attention_layout,
         weights_sha256=sha256(exported.model),
         parity=exported.parity,
-        card={"source": row.source, **filled.card, "parameters": counts.parameters(filled.net), "macs": macs},
+        card={
+            "source": row.source,
+            "form": row.form,
+            **_published_card(row, len(ready.labels)),
+            **ready.card,
+            "parameters": counts.parameters(ready.net),
+            "macs": macs,
+        },
         threads=threads_for(macs),
         cuda_dtype=order.options.cuda_dtype or CUDA_DTYPE,
     )
-    order.on_step("packing")
+    order.on_step(PACKING)
     return pack(signature, exported, order.options)
+
+
+def _identity(ready: ReadyNet, order: Order) -> Identity:
+    return Identity(
+        name=order.name or ready.row.name,
+        version=order.version,
+        architecture=ready.row.name,
+        family=ready.row.family,
+        attention=ready.row.attention,
+        trained=ready.trained,
+    )
+
+
+def _weights_card(file: WeightsFile, filled: Filled, provenance: Provenance) -> dict[str, Any]:
+    """What the card says of where the weights come from; None: not said."""
+    return {
+        "source": provenance.source,
+        "file": file.path.name,
+        "sha256": file.sha256,
+        "layout": filled.layout.name,
+        "form": filled.row.form,
+        "settings": dict(filled.settings),
+        "licence": provenance.licence,
+    }
+
+
+def _published_card(row: Row, classes: int) -> dict[str, Any]:
+    """The accuracies that others published, where the net still tells the same number of classes apart."""
+    if not row.published or classes != row.classes:
+        return {}
+    return {"published": [asdict(one) for one in row.published]}

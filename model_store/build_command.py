@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -13,12 +13,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from model_store import digits
-from model_store.build import DEMO, Listener, Order, build_checkpoint, build_demo, build_untrained
+from model_store.build import STEPS, Order, build_checkpoint, build_untrained
+from model_store.demo import DEMO, Listener, build_demo
 from model_store.errors import InputError
 from model_store.options import ServingOptions
 from model_store.pack import write_archive
+from model_store.signature import InputRecipe
+from model_store.timm_net import TimmNet, build_timm
 from model_store.train import Report, Schedule
-from model_store.user_net import pack_user_net, read_description
+from model_store.user_net import pack_user_net, read_description, read_recipe
+from model_store.weights.fill import Filled
 
 SAMPLES_PER_CLASS: Final = 3
 
@@ -45,12 +49,23 @@ def zoo_net(architecture: str, weights: Path | None, labels: Path | None, order:
         raise InputError(
             "--labels is required with --checkpoint: one class a line, in the order of the logits"
         )
-    with _steps(order.name or architecture) as on_step:
-        told = replace(order, on_step=on_step)
+    with _steps(order.name or architecture) as steps:
+        told = replace(order, on_step=steps.begin, on_filled=lambda filled: steps.say(_recognised(filled)))
         if weights is not None and names is not None:
             path = build_checkpoint(architecture, weights, names, told, output)
         else:
             path = build_untrained(architecture, names, told, output)
+    typer.echo(f"{path}")
+
+
+def timm_net(
+    name: str, weights: Path | None, labels: Path | None, order: Order, output: Path, *, pretrained: bool
+) -> None:
+    """Package a net of timm: with weights, which need labels, with timm's own weights, or untrained."""
+    names = None if labels is None else read_labels(labels)
+    wanted = TimmNet(name=name, weights=weights, pretrained=pretrained, labels=names)
+    with _steps(order.name or name) as steps:
+        path = build_timm(wanted, replace(order, on_step=steps.begin), output)
     typer.echo(f"{path}")
 
 
@@ -74,6 +89,15 @@ def read_labels(path: Path) -> tuple[str, ...]:
         raise InputError(f"labels: {str(path)!r} must be UTF-8 text: {error}") from error
 
 
+def read_preprocessing(path: Path | None) -> InputRecipe | None:
+    """Read how images are prepared; None where no file says so.
+
+    Raises:
+        InputError: The file cannot be read, or is no `input` object of signature.json.
+    """
+    return None if path is None else read_recipe(path)
+
+
 def read_bytes(path: Path) -> bytes:
     """Read a file that the user named.
 
@@ -86,15 +110,41 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"cannot read {str(path)!r}: {error.strerror}") from error
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Steps:
+    """How the build of a zoo net tells what it does: each step when it begins, and what it found out."""
+
+    begin: Callable[[str], None]
+    say: Callable[[str], None]
+
+
 @contextmanager
-def _steps(name: str) -> Iterator[Callable[[str], None]]:
-    """A spinner that says what is being done on a terminal; elsewhere one line for each step."""
+def _steps(name: str) -> Iterator[_Steps]:
+    """A progress bar on a terminal; elsewhere one line for each step."""
     console = Console(stderr=True, highlight=False)
+
+    def say(text: str) -> None:
+        console.print(f"{name}: {text}", soft_wrap=True, markup=False)
+
     if not console.is_terminal:
-        yield lambda step: console.print(f"{name}: {step}", soft_wrap=True, markup=False)
+        yield _Steps(begin=say, say=say)
         return
-    with console.status(name) as status:
-        yield lambda step: status.update(f"{name}: {step}")
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(name, total=len(STEPS))
+
+        def begin(step: str) -> None:
+            progress.update(task, description=f"{name}: {step}", completed=STEPS.index(step), refresh=True)
+
+        yield _Steps(begin=begin, say=say)
+        progress.update(task, completed=len(STEPS))
+
+
+def _recognised(filled: Filled) -> str:
+    """What a checkpoint turned out to be, in a line."""
+    layout, row = filled.layout, filled.row
+    settings = "".join(f"; {name.replace('_', ' ')} {value}" for name, value in filled.settings.items())
+    return f"weights in the layout {layout.name} ({layout.title}), form {row.form}{settings}: {row.name}"
 
 
 def _working(name: str) -> AbstractContextManager[object]:

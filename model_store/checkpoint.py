@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import re
+import struct
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from model_store.errors import InputError
 from model_store.signature import require_card
 
 FORMAT: Final = "attnserve/1"
-_NAMED_IN_MESSAGES: Final = 3
+
+# What torch.load raises for files that it did not write, or that were damaged.
+_UNREADABLE: Final = (
+    RuntimeError,
+    UnpicklingError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    struct.error,
+)
+_DOUBTS: Final = ".*TorchScript archive|Detected pickle protocol"
+_REFUSED_CLASS: Final = re.compile(r"GLOBAL ([\w.]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,23 +67,26 @@ def load(path: Path) -> Checkpoint:
     Raises:
         InputError: Not a readable file of the format; the message names the path and the rule.
     """
-    try:
-        with warnings.catch_warnings():
-            # Given a TorchScript file torch.load warns first and then fails: once is enough.
-            warnings.filterwarnings("ignore", category=UserWarning, message=".*TorchScript archive")
-            document = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(f"checkpoint: cannot read {str(path)!r}: {error.strerror}") from error
-    except (RuntimeError, UnpicklingError, EOFError, ValueError) as error:
-        # torch's own text advises to allow the execution of whatever the file holds.
-        raise InputError(
-            f"checkpoint: {str(path)!r} must be a torch.save file of tensors and plain values"
-        ) from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
+    document = read_torch_file(path)
+    if not is_own(document):
         found = document.get("format") if isinstance(document, dict) else type(document).__name__
         raise InputError(
             f"checkpoint: {str(path)!r} must hold a dict with format {FORMAT!r}, found {found!r}"
         )
+    return from_document(document, path)
+
+
+def is_own(document: object) -> bool:
+    """Tell whether what was read is of this format."""
+    return isinstance(document, dict) and document.get("format") == FORMAT
+
+
+def from_document(document: Any, path: Path) -> Checkpoint:  # noqa: ANN401  what a file holds is checked here
+    """Check the document of a file of this format.
+
+    Raises:
+        InputError: A key is missing or of the wrong type; the message names the path and the key.
+    """
     try:
         found = Checkpoint(
             architecture=document["architecture"], state_dict=document["state_dict"], card=document["card"]
@@ -81,26 +100,32 @@ def load(path: Path) -> Checkpoint:
     return found
 
 
-def load_weights(net: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Copy weights into a net, all of them or none.
+def read_torch_file(path: Path) -> Any:  # noqa: ANN401  whatever was saved
+    """Read a file of torch.save onto the CPU; only plain values and tensors are ever unpickled.
 
     Raises:
-        InputError: Keys are missing, unexpected or of another shape; the message counts and names them.
+        InputError: Unreadable, not such a file, or one with objects of classes, none of which is made.
     """
-    wanted = net.state_dict()
-    problems = {
-        "missing": sorted(wanted.keys() - weights.keys()),
-        "unexpected": sorted(weights.keys() - wanted.keys()),
-        "of another shape": [
-            f"{name} {list(weights[name].shape)} for {list(wanted[name].shape)}"
-            for name in wanted.keys() & weights.keys()
-            if weights[name].shape != wanted[name].shape
-        ],
-    }
-    found = [f"{len(names)} {kind}: {_shortened(names)}" for kind, names in problems.items() if names]
-    if found:
-        raise InputError(f"checkpoint: the weights do not fit the architecture; {'; '.join(found)}")
-    net.load_state_dict(weights)
+    try:
+        with warnings.catch_warnings():
+            # Given another kind of file torch.load warns first and then fails: once is enough.
+            warnings.filterwarnings("ignore", category=UserWarning, message=_DOUBTS)
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"checkpoint: cannot read {str(path)!r}: {error.strerror}") from error
+    except _UNREADABLE as error:
+        # torch's own text advises to allow the execution of whatever the file holds.
+        raise InputError(f"checkpoint: {str(path)!r} {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    refused = _REFUSED_CLASS.search(str(error))
+    if refused:
+        return (
+            f"holds an object of {refused[1]}, and unpickling that would execute code; "
+            "save the weights alone: torch.save(net.state_dict(), FILE)"
+        )
+    return "must be a torch.save or safetensors file of tensors and plain values"
 
 
 def _require_weights(weights: object) -> None:
@@ -111,9 +136,3 @@ def _require_weights(weights: object) -> None:
             raise InputError(
                 f"state_dict[{name!r}]: must be a tensor with a name, got {type(value).__name__}"
             )
-
-
-def _shortened(names: Iterable[str]) -> str:
-    ordered = sorted(names)
-    shown = ", ".join(ordered[:_NAMED_IN_MESSAGES])
-    return f"{shown}, ..." if len(ordered) > _NAMED_IN_MESSAGES else shown

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 import torch
 import yaml
@@ -25,6 +25,7 @@ from model_store.sums import sha256
 
 LOGITS_DIMENSIONS: Final = 2
 _UNKNOWN: Final = "unexpected_keyword_argument"  # pydantic's name for it
+_Document = TypeVar("_Document", "Description", InputRecipe)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,16 +66,29 @@ def read_description(path: Path) -> Description:
     Raises:
         InputError: Unreadable, a key missing, unknown or of the wrong type; the message names file and key.
     """
+    return _read("signature", path, Description)
+
+
+def read_recipe(path: Path) -> InputRecipe:
+    """Read how images are prepared: the `input` object of a signature.
+
+    Raises:
+        InputError: As for `read_description`.
+    """
+    return _read("preprocessing", path, InputRecipe)
+
+
+def _read(what: str, path: Path, kind: type[_Document]) -> _Document:
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))  # YAML 1.2 holds JSON
-        return TypeAdapter(Description).validate_python(document)
+        return TypeAdapter(kind).validate_python(document)
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"signature: cannot read {str(path)!r}: {error}") from error
+        raise InputError(f"{what}: cannot read {str(path)!r}: {error}") from error
     except yaml.YAMLError as error:
         first_line = str(error).partition("\n")[0]
-        raise InputError(f"signature: {str(path)!r} is neither JSON nor YAML: {first_line}") from error
+        raise InputError(f"{what}: {str(path)!r} is neither JSON nor YAML: {first_line}") from error
     except ValidationError as error:
-        raise InputError(f"signature: {str(path)!r}: {_first_problem(error)}") from error
+        raise InputError(f"{what}: {str(path)!r}: {_first_problem(error)}") from error
 
 
 def pack_user_net(

@@ -27,7 +27,8 @@ class Layout:
     Attributes:
         name: What the card says, such as "timm".
         title: For people: the project, and which of its nets.
-        marks: Patterns; each is found in some key of such weights, and not all of them in other layouts'.
+        marks: Patterns; each is found in some line `KEY [SHAPE]` of such weights, such as
+            `fc.weight [1000, 2048]`, and not all of them in other layouts'.
         renames: (pattern, replacement), applied to each key in order by `re.sub`: foreign names become ours.
         form: The graph that weights of this layout belong to; None: the keys do not tell.
         transform: Applied to the renamed weights: order of channels, parts to put together.
@@ -45,3 +46,8 @@ class Layout:
         for pattern, replacement in self.renames:
             key = pattern.sub(replacement, key)
         return key
+
+    def fits(self, weights: Weights) -> bool:
+        """Tell whether every mark is found in these weights."""
+        lines = [f"{key} {list(value.shape)}" for key, value in weights.items()]
+        return all(any(mark.search(line) for line in lines) for mark in self.marks)

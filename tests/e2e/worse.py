@@ -14,8 +14,9 @@ from PIL import Image
 from torch import nn
 
 from model_store import checkpoint, zoo
-from model_store.build import Order, build_checkpoint, build_demo, input_recipe
+from model_store.build import Order, build_checkpoint, input_recipe
 from model_store.checkpoint import Checkpoint
+from model_store.demo import build_demo
 from model_store.digits import LABELS, load_split
 from model_store.train import confusion_matrix
 
@@ -65,7 +66,7 @@ def _build(store: Path) -> None:
 
 def _net(trained: Checkpoint) -> nn.Module:
     net = zoo.get(GOOD).build(len(LABELS))
-    checkpoint.load_weights(net, trained.state_dict)
+    net.load_state_dict(trained.state_dict)
     return net
 
 

@@ -1,0 +1,5 @@
+"""The classes that timm derives its own from."""
+
+
+class ToTensor:
+    """Only derived from, never called."""
