@@ -93,7 +93,8 @@ def _keep_weights(path: Path, architecture: str, net: nn.Module, report: Report)
 
 def _trained(row: zoo.Row, net: nn.Module, report: Report, data: digits.Digits) -> ReadyNet:
     real = digits.to_inputs(data.held_out.pixels, input_recipe(row.recipe))
-    return ReadyNet(row=row, net=net, labels=digits.LABELS, card=report.as_card(), real=real)
+    card = {**report.as_card(), "weights": {"source": "trained by attnserve build --demo"}}
+    return ReadyNet(row=row, net=net, labels=digits.LABELS, card=card, real=real)
 
 
 def _up_to_date(path: Path, options: ServingOptions) -> bool:

@@ -48,7 +48,7 @@ def show_inspection(out: Console, found: Inspection) -> None:
     show_pairs(out, _architecture(signature, card), "architecture")
     show_pairs(out, _weights(signature, card), "weights")
     show_pairs(out, _images(signature), "images and answers")
-    show_pairs(out, card_view.quality(card), "measured of these weights")
+    show_pairs(out, card_view.quality({**card, "split": free.get("split")}), "measured of these weights")
     show_pairs(out, _work(signature, card), "at work")
     _show_published(out, signature["architecture"], card)
     others = {key.replace("_", " "): text(value) for key, value in free.items() if key not in card}

@@ -112,6 +112,12 @@ def test_the_page_of_a_full_card(tmp_path: Path) -> None:
         assert line in lines
 
 
+def test_the_accuracy_of_the_demo_says_on_how_many_images(tmp_path: Path) -> None:
+    """The demo's card tells how its data were split."""
+    lines = page(tmp_path, accuracy=0.5, accuracy_interval_95=[0.4, 0.6], split={"held_out": 540, "seed": 0})
+    assert "accuracy at building 50.00% (95 % interval 40.00% to 60.00%), 540 held-out images" in lines
+
+
 def test_what_a_card_does_not_say_is_said_to_be_unknown(tmp_path: Path) -> None:
     """Nothing is left out silently."""
     lines = page(tmp_path)
