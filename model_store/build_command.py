@@ -50,7 +50,11 @@ def zoo_net(architecture: str, weights: Path | None, labels: Path | None, order:
             "--labels is required with --checkpoint: one class a line, in the order of the logits"
         )
     with _steps(order.name or architecture) as steps:
-        told = replace(order, on_step=steps.begin, on_filled=lambda filled: steps.say(_recognised(filled)))
+        told = replace(
+            order,
+            on_step=steps.begin,
+            on_filled=lambda filled: steps.say(_recognised(filled, images_are_told=order.recipe is not None)),
+        )
         if weights is not None and names is not None:
             path = build_checkpoint(architecture, weights, names, told, output)
         else:
@@ -73,7 +77,9 @@ def user_net(torchscript: Path, signature: Path, options: ServingOptions, output
     """Package a user's own TorchScript."""
     description = read_description(signature)
     with _working(description.name):
-        path = write_archive(output, pack_user_net(read_bytes(torchscript), description, options))
+        path = write_archive(
+            output, pack_user_net(read_bytes(torchscript, "torchscript"), description, options)
+        )
     typer.echo(f"{path}")
 
 
@@ -84,9 +90,11 @@ def read_labels(path: Path) -> tuple[str, ...]:
         InputError: The file cannot be read as UTF-8.
     """
     try:
-        return tuple(line.strip() for line in read_bytes(path).decode("utf-8").rstrip().split("\n"))
+        # Editors and spreadsheets may begin UTF-8 with a mark that would become part of the first label.
+        text = read_bytes(path, "labels").decode("utf-8-sig").rstrip()
     except UnicodeDecodeError as error:
         raise InputError(f"labels: {str(path)!r} must be UTF-8 text: {error}") from error
+    return tuple(line.strip() for line in text.split("\n")) if text else ()
 
 
 def read_preprocessing(path: Path | None) -> InputRecipe | None:
@@ -98,8 +106,8 @@ def read_preprocessing(path: Path | None) -> InputRecipe | None:
     return None if path is None else read_recipe(path)
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read a file that the user named.
+def read_bytes(path: Path, what: str) -> bytes:
+    """Read a file that the user named by the parameter `what`.
 
     Raises:
         InputError: It cannot be read.
@@ -107,7 +115,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"cannot read {str(path)!r}: {error.strerror}") from error
+        raise InputError(f"{what}: cannot read {str(path)!r}: {error.strerror}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,11 +148,14 @@ def _steps(name: str) -> Iterator[_Steps]:
         progress.update(task, completed=len(STEPS))
 
 
-def _recognised(filled: Filled) -> str:
-    """What a checkpoint turned out to be, in a line."""
+def _recognised(filled: Filled, *, images_are_told: bool) -> str:
+    """What a checkpoint turned out to be, and what to mind where it wants other images, in a line."""
     layout, row = filled.layout, filled.row
     settings = "".join(f"; {name.replace('_', ' ')} {value}" for name, value in filled.settings.items())
-    return f"weights in the layout {layout.name} ({layout.title}), form {row.form}{settings}: {row.name}"
+    minded = f"; mind: {layout.images}" if layout.images and not images_are_told else ""
+    return (
+        f"weights in the layout {layout.name} ({layout.title}), form {row.form}{settings}: {row.name}{minded}"
+    )
 
 
 def _working(name: str) -> AbstractContextManager[object]:

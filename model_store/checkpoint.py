@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,8 +105,10 @@ def read_torch_file(path: Path) -> Any:  # noqa: ANN401  whatever was saved
     """Read a file of torch.save onto the CPU; only plain values and tensors are ever unpickled.
 
     Raises:
-        InputError: Unreadable, not such a file, or one with objects of classes, none of which is made.
+        InputError: Unreadable, not such a file, one that unpacks to more than it is, or one with objects of
+            classes, none of which is made.
     """
+    _require_unpacked(path)
     try:
         with warnings.catch_warnings():
             # Given another kind of file torch.load warns first and then fails: once is enough.
@@ -116,6 +119,20 @@ def read_torch_file(path: Path) -> Any:  # noqa: ANN401  whatever was saved
     except _UNREADABLE as error:
         # torch's own text advises to allow the execution of whatever the file holds.
         raise InputError(f"checkpoint: {str(path)!r} {_reason(error)}") from error
+
+
+def _require_unpacked(path: Path) -> None:
+    """Refuse a zip file that holds more bytes than it has: torch.save neither compresses nor repeats any."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            held = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError):
+        return  # of the format before, or no file of torch's: torch.load says which
+    found = path.stat().st_size
+    if held > found:
+        raise InputError(
+            f"checkpoint: {str(path)!r} must not be compressed: its {found} bytes would unpack to {held}"
+        )
 
 
 def _reason(error: Exception) -> str:

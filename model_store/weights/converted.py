@@ -18,6 +18,8 @@ Shape: TypeAlias = tuple[int, ...]
 
 _PLACE: Final = re.compile(r"\.(attention(?:_\w+)?)\.gate\.")
 _STANDARD: Final = "attention"
+_HEAD: Final = re.compile(r"^fc\.\d+\.(weight|bias)$")
+"""The only layer of a sequence that has weights, as where a dropout was put before it; two clash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,7 @@ def converted(layout: Layout, file: WeightsFile, net: nn.Module) -> Converted:
     origin: dict[str, str] = {}
     renamed: dict[str, Tensor] = {}
     for key, value in file.tensors.items():
-        ours = layout.renamed(key).replace(f".{_STANDARD}.gate.", f".{place}.gate.")
+        ours = _HEAD.sub(r"fc.\1", layout.renamed(key)).replace(f".{_STANDARD}.gate.", f".{place}.gate.")
         if ours in renamed:
             raise InputError(f"checkpoint: {origin[ours]} and {key} are both {ours}; there must be one")
         origin[ours], renamed[ours] = key, value

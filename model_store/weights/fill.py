@@ -74,7 +74,7 @@ def fill_same_names(net: nn.Module, file: WeightsFile, *, classes: int) -> None:
     """Load weights into a net that has the very names and shapes of the file.
 
     Args:
-        net: The net, of any project; its last linear layer gives the logits.
+        net: The net, of any project.
         file: The weights.
         classes: How many the net was built for.
 
@@ -109,7 +109,8 @@ def _fit_gates(net: nn.Module, weights: Converted) -> None:
 
 def _same_net(row: Row, net: nn.Module, classes: int) -> Row:
     """Return the row that is this very net, or else the one that was asked for."""
-    shapes, parameters, per_class = shapes_of(net), counts.parameters(net), _head(net)[1].in_features + 1
+    _, head = _linear_layers(net)[-1]
+    shapes, parameters, per_class = shapes_of(net), counts.parameters(net), head.in_features + 1
     for other in zoo.TABLE.values():
         if (other.family, other.attention, other.form) != (row.family, row.attention, row.form):
             continue
@@ -134,16 +135,16 @@ def _computes_the_same(candidate: nn.Module, net: nn.Module, row: Row) -> bool:
 
 
 def _require_classes(net: nn.Module, weights: Converted, classes: int) -> None:
-    head, _ = _head(net)
-    found = weights.tensors.get(f"{head}.weight")
-    if found is not None and found.ndim and len(found) != classes:
-        key = weights.origin.get(f"{head}.weight", f"{head}.weight")
-        raise InputError(f"labels: {classes} given, but {key} has {len(found)} classes")
+    for head, _ in _linear_layers(net)[-1:]:  # a convolution gives the logits of some nets of others
+        found = weights.tensors.get(f"{head}.weight")
+        if found is not None and found.ndim and len(found) != classes:
+            key = weights.origin.get(f"{head}.weight", f"{head}.weight")
+            raise InputError(f"labels: {classes} given, but {key} has {len(found)} classes")
 
 
-def _head(net: nn.Module) -> tuple[str, nn.Linear]:
-    """Return the layer that gives the logits, and its name."""
-    return [(name, module) for name, module in net.named_modules() if isinstance(module, nn.Linear)][-1]
+def _linear_layers(net: nn.Module) -> list[tuple[str, nn.Linear]]:
+    """Return the linear layers of a net and their names; the last one, if any, gives the logits."""
+    return [(name, module) for name, module in net.named_modules() if isinstance(module, nn.Linear)]
 
 
 def _require_fit(net: nn.Module, weights: Converted) -> None:

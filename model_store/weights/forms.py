@@ -19,18 +19,37 @@ def in_form(row: Row, file: WeightsFile, layout: Layout, form: Form | None) -> R
         asked, twin = twin, row
     if file.architecture is not None:
         _require_architecture(asked, file.architecture)
-    elif layout.form is not None and layout.form != asked.form:
+    elif layout.form is None:
+        if form is None and asked.form == "torch" and _may_be_caffe(asked):
+            raise InputError(_question(asked, twin))
+    elif layout.form != asked.form and (form is None or layout.form_is_certain):
         advice = f"ask for {twin.name}" if twin else "the zoo has no net of that form"
         raise InputError(
             f"checkpoint: weights of layout {layout.name} are of the {layout.form} form, "
             f"but {asked.name} is of the {asked.form} form; {advice}"
         )
-    elif layout.form is None and form is None and twin is not None and asked.form == "torch":
-        raise InputError(
-            f"checkpoint: the names do not tell whether these weights belong to {asked.name} or to "
-            f"{twin.name}, where stride or pooling differ; give --form torch or --form caffe"
-        )
     return asked
+
+
+def _may_be_caffe(row: Row) -> bool:
+    """Tell whether nets of this kind are trained in the Caffe form, too.
+
+    That a row has no twin does not keep people from having such weights. CIFAR's nets, of ten classes, have
+    no pooling in their stem, and strides in one place only.
+    """
+    return any(
+        (other.form, other.family, other.attention, other.classes)
+        == ("caffe", row.family, row.attention, row.classes)
+        for other in zoo.TABLE.values()
+    )
+
+
+def _question(row: Row, twin: Row | None) -> str:
+    other = twin.name if twin else "its Caffe form, which the zoo does not have"
+    return (
+        f"checkpoint: the names do not tell whether these weights belong to {row.name} or to "
+        f"{other}, where stride or pooling differ; give --form torch or --form caffe"
+    )
 
 
 def _require_architecture(row: Row, architecture: str) -> None:

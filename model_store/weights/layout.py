@@ -31,6 +31,8 @@ class Layout:
             `fc.weight [1000, 2048]`, and not all of them in other layouts'.
         renames: (pattern, replacement), applied to each key in order by `re.sub`: foreign names become ours.
         form: The graph that weights of this layout belong to; None: the keys do not tell.
+        form_is_certain: False where other people's classes have the same names: the user may know better.
+        images: How its nets want their images where that is not how ours want them; empty: the same.
         transform: Applied to the renamed weights: order of channels, parts to put together.
     """
 
@@ -39,6 +41,8 @@ class Layout:
     marks: tuple[re.Pattern[str], ...]
     renames: tuple[tuple[re.Pattern[str], str], ...] = ()
     form: Form | None = "torch"
+    form_is_certain: bool = True
+    images: str = ""
     transform: Callable[[Weights], Weights] = unchanged
 
     def renamed(self, key: str) -> str:

@@ -15,6 +15,8 @@ from model_store.weights.layout import Layout, Weights
 from model_store.weights.transforms import branches_joined, maximum_first
 
 _SHOWN: Final = 3
+# The layer of the classes; who trained a net on may have put it into a sequence, after a dropout.
+_HEAD: Final = r"^fc\.(?:\d+\.)?weight "
 _BLOCK: Final = r"^(layer\d+\.\d+|features\.\d+)\."
 # Where a block holds its attention: a residual one under any name that its layers do not have in torchvision;
 # MobileNetV2's as the last part of the sequence `conv`, after two or three others and a normalisation.
@@ -60,6 +62,10 @@ _CADENE: Final = {
     r"^last_linear\.": "fc.",
 }
 
+_TIMM_IMAGES: Final = (
+    "timm resizes bicubically for most of its nets, and some have another crop or size; "
+    "say it with --preprocessing, or build with --timm, which knows"
+)
 _TIMM_TITLE: Final = "timm: seresnet*, seresnext*, senet154, ecaresnet*, skresn*, and resnet* with CBAM"
 
 LAYOUTS: Final = (
@@ -91,12 +97,14 @@ LAYOUTS: Final = (
     Layout(
         name="timm",
         title=_TIMM_TITLE,
+        images=_TIMM_IMAGES,
         marks=_patterns(rf"{_BLOCK}se\.fc1\.weight \[\d+, \d+, 1, 1\]", rf"{_BLOCK}se\.fc1\.bias "),
         renames=_renames({rf"{_BLOCK}se\.": r"\1.attention.gate."}),
     ),
     Layout(
         name="timm",
         title=_TIMM_TITLE,
+        images=_TIMM_IMAGES,
         marks=_patterns(rf"\.attn\.fc_reduce\.|\.se\.channel\.fc1\.|{_BLOCK}se\.conv\.weight \[1, 1, \d+\]"),
         renames=_renames(
             {
@@ -143,13 +151,14 @@ LAYOUTS: Final = (
     Layout(
         name="moskomule",
         title="senet.pytorch: SE-ResNets for ImageNet and CIFAR",
-        marks=_patterns(rf"{_BLOCK}se\.fc\.0\.weight \[\d+, \d+\]", r"^fc\.weight "),
+        marks=_patterns(rf"{_BLOCK}se\.fc\.0\.weight \[\d+, \d+\]", _HEAD),
         renames=_renames(
             {
                 rf"{_BLOCK}se\.fc\.0\.": r"\1.attention.gate.fc1.",
                 rf"{_BLOCK}se\.fc\.2\.": r"\1.attention.gate.fc2.",
             }
         ),
+        form_is_certain=False,
     ),
     Layout(
         name="sknet-pytorch",
@@ -179,7 +188,7 @@ LAYOUTS: Final = (
         marks=_patterns(
             r"^conv1\.(?:0\.)?weight |^features\.0\.0\.weight ",
             r"^layer1\.0\.conv1\.weight |^features\.1\.conv\.0\.0\.weight ",
-            r"^fc\.weight |^classifier\.1\.weight ",
+            rf"{_HEAD}|^classifier\.1\.weight ",
         ),
     ),
 )

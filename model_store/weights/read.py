@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,16 @@ from model_store import checkpoint
 from model_store.errors import InputError
 from model_store.weights.layout import Weights
 
-WRAPPERS: Final = ("state_dict", "model_state_dict", "model", "model_ema", "net", "network")
+WRAPPERS: Final = (
+    "state_dict",
+    "state_dict_ema",
+    "model_state_dict",
+    "ema_state_dict",
+    "model",
+    "model_ema",
+    "net",
+    "network",
+)
 """Keys under which training scripts keep the weights beside an optimiser's state and the like."""
 
 PREFIXES: Final = ("module.", "_orig_mod.", "model.", "net.")
@@ -26,6 +36,9 @@ PREFIXES: Final = ("module.", "_orig_mod.", "model.", "net.")
 
 COUNTERS: Final = ("num_batches_tracked", "n_averaged", "total_ops", "total_params")
 """Ends of the names of what is no weight: counts of batches, of averaged nets, of a profiler's operations."""
+
+LOSSES: Final = re.compile(r"^(?:module\.|_orig_mod\.)*(?:criterion|loss|loss_fn|loss_func)\.")
+"""Starts of the names of what only training needs: a trainer that holds net and loss writes both."""
 
 _DEEPEST: Final = 4  # dicts around the weights
 _HEADER_LENGTH: Final = 8  # bytes, little-endian; a JSON object follows
@@ -54,10 +67,11 @@ def read(path: Path) -> WeightsFile:
     """Read weights; whatever else the file may hold is never executed.
 
     Wrappings are taken off: a dict around the weights (`WRAPPERS`), names' common prefixes (`PREFIXES`),
-    counters (`COUNTERS`), half and double precision.
+    counters (`COUNTERS`), a loss's weights (`LOSSES`), half and double precision.
 
     Raises:
-        InputError: Unreadable, no weights, or a weight that is not finite; the message names the weight.
+        InputError: Unreadable, no weights, those of two nets (such as the mean over training beside the last
+            ones), or a weight that is not finite; the message names the weight.
     """
     sha256 = _sha256(path)
     if _is_safetensors(path):
@@ -104,8 +118,9 @@ def _unwrapped(document: object, path: Path) -> Weights:
     for _ in range(_DEEPEST):  # a document may hold itself
         if not isinstance(inner, Mapping):
             break
-        mappings = (inner[name] for name in WRAPPERS if isinstance(inner.get(name), Mapping))
-        inner = next(mappings, inner)
+        mappings = {name: inner[name] for name in WRAPPERS if isinstance(inner.get(name), Mapping)}
+        _require_one_net(mappings, path)
+        inner = next(iter(mappings.values()), inner)
     if not isinstance(inner, Mapping):
         raise InputError(
             f"checkpoint: {str(path)!r} must hold a dict of names and tensors, got {type(inner).__name__}"
@@ -119,9 +134,23 @@ def _unwrapped(document: object, path: Path) -> Weights:
     return inner
 
 
+def _require_one_net(mappings: Mapping[str, Mapping[Any, Any]], path: Path) -> None:
+    """Refuse two sets of weights: they differ, and nothing tells which of them is to be served."""
+    found = [
+        name
+        for name, mapping in mappings.items()
+        if any(isinstance(value, Tensor) for value in mapping.values())
+    ]
+    if len(found) > 1:
+        raise InputError(
+            f"checkpoint: {str(path)!r} holds weights under {' and under '.join(found)}; save those that are "
+            f"wanted alone: torch.save(document[{found[-1]!r}], FILE)"
+        )
+
+
 def _cleaned(weights: Weights, path: Path) -> Weights:
     """Return the weights under their bare names, in FP32."""
-    kept = {key: value for key, value in weights.items() if not key.endswith(COUNTERS)}
+    kept = {key: value for key, value in weights.items() if not (key.endswith(COUNTERS) or LOSSES.match(key))}
     if not kept:
         raise InputError(f"checkpoint: {str(path)!r} must hold weights, found none")
     while prefix := next((one for one in PREFIXES if all(key.startswith(one) for key in kept)), None):
@@ -130,8 +159,11 @@ def _cleaned(weights: Weights, path: Path) -> Weights:
 
 
 def _as_float32(key: str, value: Tensor) -> Tensor:
-    if not value.is_floating_point() or value.layout != torch.strided:
+    if not value.is_floating_point() or value.layout != torch.strided or value.is_nested:
         raise InputError(f"checkpoint: {key} must hold floating-point numbers, got {value.dtype}")
+    # A few bytes may claim to be a weight of any size: all its elements the same one, or none at all.
+    if value.is_meta or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise InputError(f"checkpoint: {key} must hold a number for each of its {value.numel()} elements")
     value = value.detach().to(torch.float32)
     wrong = int((~value.isfinite()).sum())
     if wrong:

@@ -71,8 +71,9 @@ def get(name: str) -> Row:
 def twin(row: Row) -> Row | None:
     """Return the row that is the same net in the other form; None: there is none.
 
-    Weights of the one fit the other. SKNet-101 has no twin: its released definition has other layers.
+    Weights of the one fit the other; SKNet-101's do, though its released definition has a narrower attention,
+    as the width is read from the weights.
     """
     name = row.name.removesuffix(CAFFE) if row.form == "caffe" else row.name + CAFFE
     other = TABLE.get(name)
-    return other if other and other.form != row.form and other.parameters == row.parameters else None
+    return other if other and other.form != row.form else None

@@ -176,6 +176,14 @@ def test_a_checkpoint_that_does_not_fit_is_refused(timm: ModuleType, tmp_path: P
     assert "the weights do not fit the architecture" in refused("--timm", "resnet18", *given)
 
 
+def test_logits_of_a_convolution_are_refused_by_their_shape(timm: ModuleType, tmp_path: Path) -> None:
+    """Some nets have no linear layer at all, such as DLA."""
+    weights = files.safetensors(tmp_path, timm.create_model("dla46x_c", num_classes=5))
+    given = ("--checkpoint", weights, "--labels", labels(tmp_path, 7), "--output", tmp_path)
+    message = "fc.weight: expected [7, 256, 1, 1], found [5, 256, 1, 1]"
+    assert message in refused("--timm", "dla46x_c", *given)
+
+
 def test_without_timm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Exit code 1, and what to install."""
     monkeypatch.setitem(sys.modules, "timm", None)

@@ -196,6 +196,22 @@ def test_weights_of_another_net_are_refused() -> None:
     assert len(str(caught.value)) < 600
 
 
+@pytest.mark.parametrize("name", ["digits_plain", "digits_se", "resnet20"])
+def test_the_layer_of_the_classes_may_be_in_a_sequence(name: str) -> None:
+    """As after `net.fc = nn.Sequential(nn.Dropout(), nn.Linear(...))`: a dropout serves nobody."""
+    weights = weights_of(name)
+    require_loaded(filled(name, renamed(weights, "fc.weight", "fc.1.weight")), weights)
+    require_loaded(filled(name, renamed(renamed(weights, "fc.w", "fc.1.w"), "fc.b", "fc.1.b")), weights)
+
+
+def test_a_sequence_of_two_layers_at_the_end_is_refused() -> None:
+    """The zoo's nets have one there; both are named."""
+    weights = renamed(renamed(weights_of("resnet20"), "fc.w", "fc.3.w"), "fc.b", "fc.3.b")
+    hidden = {"fc.0.weight": torch.ones(64, 64), "fc.0.bias": torch.ones(64)}
+    with pytest.raises(InputError, match=r"fc\.3\.weight and fc\.0\.weight are both fc\.weight"):
+        filled("resnet20", {**weights, **hidden})
+
+
 def test_two_weights_for_one_place_are_refused() -> None:
     """Both are named: one of them would be lost."""
     weights = renamed(weights_of("se_resnet20"), "attention.gate", "first")

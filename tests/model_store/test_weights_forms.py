@@ -1,6 +1,7 @@
 """Which of two graphs weights belong to is told by layout, file or user, and never guessed."""
 
 import pytest
+import torch
 from torch import nn
 
 from model_store import zoo
@@ -21,6 +22,14 @@ def test_the_form_is_asked_for_where_the_names_cannot_tell(own_class: Weights) -
         InputError, match=r"se_resnet18 or to se_resnet18_caffe.* give --form torch or --form"
     ):
         filled("se_resnet18", own_class)
+
+
+@pytest.mark.parametrize("name", ["sknet101", "sknet50"])
+def test_the_form_is_asked_for_where_the_other_form_s_settings_can_be_read(name: str) -> None:
+    """The released SKNet-101 has a narrower attention, but its weights fit the other form, too."""
+    weights = {"layer2.0.conv2.gate.fc1.weight": torch.ones(16, 256)}
+    with pytest.raises(InputError, match=rf"belong to {name} or to {name}_caffe.* give --form torch or"):
+        filled(name, weights)
 
 
 @pytest.mark.parametrize(
@@ -83,3 +92,26 @@ def test_a_checkpoint_of_ours_tells_its_form() -> None:
         InputError, match=r"holds 'se_resnet18_caffe', but the architecture asked for is 'se_"
     ):
         fill(zoo.get("se_resnet18"), file, classes=CLASSES)
+
+
+@pytest.mark.parametrize("name", ["se_resnet50_max", "sknet26"])
+def test_the_form_is_asked_for_where_the_zoo_has_one_of_them_only(name: str) -> None:
+    """Somebody's weights may be of the other form all the same."""
+    weights = renamed(weights_of(name), "attention.gate", "att")
+    with pytest.raises(InputError, match=rf"belong to {name} or to .* give --form torch or --form caffe"):
+        filled(name, weights)
+
+
+@pytest.mark.parametrize("name", ["se_resnet20", "eca_resnet18"])
+def test_the_form_is_not_asked_for_where_there_is_one_only(name: str) -> None:
+    """CIFAR's nets have no pooling, and nobody has trained ECA in Caffe's form."""
+    assert filled(name, renamed(weights_of(name), "attention.gate", "att")).row.name == name
+
+
+def test_names_that_many_have_do_not_overrule_the_user() -> None:
+    """The nets of moskomule are of the torch form, but the names are those of many articles' classes."""
+    weights = renamed(
+        renamed(weights_of("se_resnet18"), "attention.gate.fc1", "se.fc.0"), "attention.gate.fc2", "se.fc.2"
+    )
+    assert filled("se_resnet18", weights).layout.name == "moskomule"
+    assert filled("se_resnet18", weights, form="caffe").row.name == "se_resnet18_caffe"

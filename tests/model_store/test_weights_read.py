@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,26 @@ def test_a_checkpoint_of_ours_says_more(tmp_path: Path) -> None:
     assert (found.architecture, found.card) == ("digits_se", {"note": "mine"})
 
 
+@pytest.mark.parametrize("start", ["", "module."])
+def test_what_a_loss_holds_is_left_out(tmp_path: Path, start: str) -> None:
+    """A trainer that holds net and loss keeps the weights of the classes, too (PyTorch Lightning does)."""
+    weights = {f"{start}model.{name}": value for name, value in WEIGHTS.items()}
+    losses = {f"{start}criterion.weight": torch.ones(2), f"{start}loss_fn.pos_weight": torch.ones(2)}
+    require_same(read(saved(tmp_path, {"state_dict": weights | losses, "epoch": 3})).tensors)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("state_dict", "state_dict_ema"), ("model", "model_ema"), ("model_state_dict", "ema_state_dict")],
+)
+def test_weights_of_two_nets_are_not_chosen_from(tmp_path: Path, first: str, second: str) -> None:
+    """Those of the last step and their mean over training differ, and so do the answers."""
+    mean = {name: value / 2 for name, value in WEIGHTS.items()}
+    with pytest.raises(InputError, match=rf"holds weights under {first} and under {second}; save those"):
+        read(saved(tmp_path, {first: WEIGHTS, second: mean, "epoch": 3}))
+    require_same(read(saved(tmp_path, {second: mean, "epoch": 3})).tensors, mean)
+
+
 class Trap:
     """Makes a folder when it is unpickled."""
 
@@ -169,6 +190,14 @@ def with_itself() -> dict[str, Any]:
         ({"fc.weight": torch.ones(2, dtype=torch.int8)}, "fc.weight must hold floating-point numbers, got"),
         ({"fc.weight": torch.eye(2).to_sparse()}, "fc.weight must hold floating-point numbers"),
         (
+            {"fc.weight": torch.zeros(1).expand(10**15)},
+            f"must hold a number for each of its {10**15} elements",
+        ),
+        (
+            {"fc.weight": torch.ones(3, device="meta")},
+            "fc.weight must hold a number for each of its 3 elements",
+        ),
+        (
             {"module.fc.bias": torch.tensor([1.0, float("nan"), float("inf")])},
             "fc.bias must hold finite numbers, 2 of 3 are not",
         ),
@@ -184,6 +213,8 @@ def with_itself() -> dict[str, Any]:
         "cycle",
         "integers",
         "sparse",
+        "a single number repeated",
+        "meta",
         "nan",
         "ours",
     ],
@@ -201,6 +232,17 @@ def test_what_is_no_file_of_weights_is_refused(tmp_path: Path, data: bytes, name
     (tmp_path / name).write_bytes(data)
     with pytest.raises(InputError, match=r"must be a (?:torch.save or )?safetensors file"):
         read(tmp_path / name)
+
+
+def test_a_file_that_unpacks_to_more_than_it_is_is_refused(tmp_path: Path) -> None:
+    """Else a few kilobytes could fill the memory; torch would unpack them, though it never packs any."""
+    path, packed = saved(tmp_path, {"conv1.weight": torch.zeros(100_000)}), tmp_path / "packed.pth"
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    assert torch.load(packed, weights_only=True)["conv1.weight"].shape == (100_000,)
+    with pytest.raises(InputError, match=r"must not be compressed: its \d{4} bytes would unpack to 40\d{4}$"):
+        read(packed)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])

@@ -125,13 +125,18 @@ def test_twins_have_weights_of_the_same_names_and_shapes(row: zoo.Row) -> None:
     assert zoo.twin(other) is row
     assert (row.form, other.form) == ("caffe", "torch")
     assert (row.family, row.attention, row.classes) == (other.family, other.attention, other.classes)
-    assert list(shapes_of(net_of(row.name)).items()) == list(shapes_of(net_of(other.name)).items())
+    found, expected = shapes_of(net_of(row.name)), shapes_of(net_of(other.name))
+    assert list(found) == list(expected)
+    differing = {name for name, shape in expected.items() if found[name] != shape}
+    if row.name == "sknet101_caffe":  # its attention's width in one stage, which is read from the weights
+        assert differing
+        assert all(name.startswith("layer2.") and ".gate." in name for name in differing)
+    else:
+        assert not differing
 
 
-def test_a_net_of_other_layers_is_no_twin() -> None:
-    """SKNet-101 has a narrower attention in its released definition, so none of its weights are at risk."""
-    assert zoo.twin(zoo.get("sknet101_caffe")) is None
-    assert zoo.twin(zoo.get("sknet101")) is None
+def test_a_net_of_one_form_has_no_twin() -> None:
+    """As all of CIFAR."""
     assert zoo.twin(zoo.get("resnet20")) is None
 
 
