@@ -32,7 +32,7 @@ from model_store.zoo import Form, Row
 UNTRAINED_SEED: Final = 0
 READING: Final = "reading weights"
 BUILDING: Final = "building the net"
-PROVING: Final = "turning it into TorchScript and proving that this computes the same"
+PROVING: Final = "to TorchScript, proving it computes the same"
 PACKING: Final = "packing"
 STEPS: Final = (READING, BUILDING, PROVING, PACKING)
 """What the build of a zoo net consists of, in order; without a checkpoint nothing is read."""
@@ -133,7 +133,8 @@ def build_checkpoint(
 def build_untrained(architecture: str, labels: tuple[str, ...] | None, order: Order, output: Path) -> Path:
     """Package a zoo net with random weights, always the same ones; its signature says so."""
     row = zoo.get(architecture)
-    names = labels or tuple(f"class {index}" for index in range(row.classes))
+    names = tuple(f"class {index}" for index in range(row.classes)) if labels is None else labels
+    require_labels(names)
     order.on_step(BUILDING)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(UNTRAINED_SEED)

@@ -19,6 +19,7 @@ from model_store.cli_explain import explain
 from model_store.cli_parts import ARCHIVES, JsonOption, told_briefly
 from model_store.cli_zoo import zoo
 from model_store.errors import ArchiveError, InputError
+from model_store.files import require_folder
 from model_store.options import RESPONSE_TIMEOUT_S, CudaDtype, ServingOptions
 
 Form: TypeAlias = Literal["torch", "caffe"]
@@ -169,6 +170,7 @@ def build(  # noqa: PLR0913, PLR0917  typer makes an option of each parameter
     }
     with told_briefly():
         _require_one_way({option for option, value in given.items() if value})
+        require_folder("output", output)
         options = ServingOptions(
             cuda_dtype=cuda_dtype,
             max_image_bytes=max_image_bytes,
@@ -185,7 +187,7 @@ def build(  # noqa: PLR0913, PLR0917  typer makes an option of each parameter
         else:
             order = Order(
                 name=name,
-                version=version or "1",
+                version="1" if version is None else version,
                 options=options,
                 recipe=build_command.read_preprocessing(preprocessing),
                 provenance=Provenance(form=form, source=weights_source, licence=licence),

@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from model_store.cli_parts import FAILED, JsonOption, told_briefly
+from model_store.files import require_file
 
 MaybePath: TypeAlias = Path | None
 
@@ -43,6 +44,8 @@ def evaluate(  # noqa: PLR0913, PLR0917  typer makes an option of each parameter
     attnserve evaluate net.mar labels.csv --errors wrong.csv --save
     """
     with told_briefly():
+        if errors is not None:
+            require_file("errors", errors)
         from model_store import evaluate as measuring  # noqa: PLC0415  see the module's docstring
         from model_store.dataset import read_dataset  # noqa: PLC0415
         from model_store.evaluation import write_mistakes  # noqa: PLC0415

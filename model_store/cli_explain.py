@@ -15,6 +15,7 @@ from rich.console import Console
 
 from model_store.cli_parts import ARCHIVES, JsonOption, told_briefly
 from model_store.errors import InputError
+from model_store.files import require_file, write_atomically
 
 if TYPE_CHECKING:
     from model_store.explain import Explained
@@ -58,6 +59,7 @@ def _require_png(output: Path | None) -> None:
 
     if output.suffix.lower() != ".png":
         raise InputError(f"output: must end in .png, got {str(output)!r}")
+    require_file("output", output)
 
 
 def _explained(encoded: bytes, archives: Sequence[Path]) -> list[Explained]:
@@ -76,8 +78,7 @@ def _draw(output: Path, encoded: bytes, nets: Sequence[Explained]) -> None:
     from model_store.explain_figure import draw  # noqa: PLC0415  matplotlib comes with an extra
 
     picture = draw(encoded, nets)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_bytes(picture)
+    write_atomically(output, picture)
 
 
 def _show(image: Path, nets: Sequence[Explained], *, as_json: bool) -> None:

@@ -9,6 +9,8 @@ import json
 from typing import Annotated, TypeAlias
 
 import typer
+from rich.console import Console
+from rich.markup import escape
 
 from model_store.cli_parts import JsonOption, told_briefly
 from model_store.errors import InputError
@@ -62,9 +64,12 @@ def zoo(  # noqa: PLR0913, PLR0917  typer makes an option of each parameter
 
 
 def _one(name: str, *, as_json: bool) -> None:
-    from model_store import show, zoo_view  # noqa: PLC0415  see the module's docstring
+    with Console(stderr=True).status(
+        f"{escape(name)}: loading torch, following the net"
+    ):  # only on a terminal
+        from model_store import show, zoo_view  # noqa: PLC0415  see the module's docstring
 
-    found = zoo_view.portrait(name)
+        found = zoo_view.portrait(name)
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=2))
     else:

@@ -30,7 +30,8 @@ class Dataset:
     Attributes:
         images: At least one, in the order of the folders' and files' names or of the CSV's lines.
         absent: Labels that no image has.
-        ignored: Files in class folders whose names do not end as images' do.
+        ignored: What lies in the folder and is not read: files that are in no class folder or do not end as
+            images do, links to folders or to nothing. Hidden files are not even listed.
     """
 
     images: tuple[LabelledImage, ...]
@@ -41,8 +42,9 @@ class Dataset:
 def read_dataset(source: Path, labels: Sequence[str]) -> Dataset:
     """Find the labelled images of a folder or a CSV file; none is opened yet.
 
-    A folder holds one folder for each class, named as its label, with images in it at any depth. A CSV file
-    has a header with the columns `path`, relative to the file, and `label`.
+    A folder holds one folder for each class, named as its label, with images in it at any depth; what is
+    hidden, as editors and file managers hide theirs by a dot, is left out. A CSV file has a header with the
+    columns `path`, relative to the file, and `label`.
 
     Args:
         source: The folder or the file.
@@ -58,7 +60,10 @@ def read_dataset(source: Path, labels: Sequence[str]) -> Dataset:
     else:
         found, ignored = list(_of_csv(source, numbers)), []
     if not found:
-        raise InputError(f"data: {str(source)!r} holds no image; names must end with {', '.join(SUFFIXES)}")
+        rule = (
+            f"names must end with {', '.join(SUFFIXES)}" if source.is_dir() else "one a line, after the first"
+        )
+        raise InputError(f"data: {str(source)!r} holds no image; {rule}")
     present = {image.label for image in found}
     return Dataset(
         images=tuple(found),
@@ -68,16 +73,19 @@ def read_dataset(source: Path, labels: Sequence[str]) -> Dataset:
 
 
 def _of_folders(source: Path, numbers: Mapping[str, int]) -> tuple[list[LabelledImage], list[Path]]:
-    folders = sorted(path for path in source.iterdir() if path.is_dir() and not path.name.startswith("."))
+    entries = sorted(path for path in source.iterdir() if not path.name.startswith("."))
+    folders = [path for path in entries if path.is_dir()]
     if not folders:
         raise InputError(f"data: {str(source)!r} must hold a folder for each class, but holds no folder")
-    images, ignored = [], []
+    images, ignored = [], [path for path in entries if not path.is_dir()]
     for folder in folders:
         number = _number(folder.name, numbers, f"data: the folder {str(folder)!r}")
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            if path.suffix.lower() in SUFFIXES:
+        for path in sorted(folder.rglob("*")):
+            if any(part.startswith(".") for part in path.relative_to(folder).parts):
+                continue
+            if path.is_file() and path.suffix.lower() in SUFFIXES:
                 images.append(LabelledImage(path=path, label=number))
-            else:
+            elif path.is_symlink() or not path.is_dir():
                 ignored.append(path)
     return images, ignored
 
@@ -103,7 +111,10 @@ def _rows(source: Path) -> Iterator[tuple[int, dict[str, str]]]:
             reader = csv.DictReader(file, strict=True, restval="")
             missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
             if missing:
-                raise InputError(f"data: {str(source)!r} lacks the column {missing[0]!r} in its first line")
+                first = ",".join(reader.fieldnames or ())
+                raise InputError(
+                    f"data: {str(source)!r} lacks the column {missing[0]!r} in its first line, got {first!r}"
+                )
             for row in reader:
                 yield reader.line_num, row
     except OSError as error:
@@ -117,7 +128,6 @@ def _rows(source: Path) -> Iterator[tuple[int, dict[str, str]]]:
 def _number(label: str, numbers: Mapping[str, int], where: str) -> int:
     if label in numbers:
         return numbers[label]
-    nearest = difflib.get_close_matches(label, numbers, n=1, cutoff=0)
-    raise InputError(
-        f"{where}: {label!r} is none of the archive's {len(numbers)} labels; the nearest is {nearest[0]!r}"
-    )
+    nearest = difflib.get_close_matches(label, numbers, n=1, cutoff=0.3)
+    like = f"the nearest is {nearest[0]!r}" if nearest else f"such as {', '.join(map(repr, [*numbers][:3]))}"
+    raise InputError(f"{where}: {label!r} is none of the archive's {len(numbers)} labels; {like}")

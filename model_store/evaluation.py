@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from model_store.errors import InputError
+from model_store.files import write_atomically
 from model_store.metrics import Calibration, Share
 
 
@@ -74,11 +76,11 @@ class Evaluation:
         data: What the images are called.
         images: How many got an answer.
         failures: Those that got none.
-        ignored: Files in class folders that are no images by their names.
+        ignored: What the data's folder holds besides, as `Dataset.ignored`.
         absent: Labels that no image has.
         top1: How often the likeliest class is right.
         top5: How often the right class is among the five likeliest; None with up to five classes.
-        per_class: By label; None: no image of it.
+        per_class: By label; None: no image of it got an answer.
         confusion: Counts, a row per true class, a column per given one; None with more than 30 classes.
         confusions: The most frequent mistakes, in falling order.
         calibration: What probabilities are worth.
@@ -141,11 +143,12 @@ def write_mistakes(path: Path, mistakes: Sequence[Mistake]) -> None:
     Raises:
         InputError: It cannot be written.
     """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(("path", "label", "given", "probability"))
+    writer.writerows((one.path, one.label, one.given, one.probability) for one in mistakes)
     try:
         # A file's name need not be UTF-8; "surrogateescape" gives such a name its own bytes back.
-        with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(("path", "label", "given", "probability"))
-            writer.writerows((one.path, one.label, one.given, one.probability) for one in mistakes)
+        write_atomically(path, text.getvalue().encode("utf-8", errors="surrogateescape"))
     except OSError as error:
         raise InputError(f"errors: cannot write {str(path)!r}: {error.strerror}") from error

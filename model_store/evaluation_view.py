@@ -9,12 +9,10 @@ from rich.markup import escape
 
 from model_store.evaluation import Evaluation, Speed
 from model_store.metrics import BINS, Share
-from model_store.show import plain_table, show_pairs, show_table
+from model_store.show import plain_table, show_confusion, show_pairs, show_table
 
 SHOWN_CLASSES: Final = 30
 SHOWN_NAMES: Final = 10
-_GAP: Final = 3  # blanks between two columns on a terminal
-_CORNER: Final = "true \\ given"
 
 
 def show_evaluation(out: Console, found: Evaluation) -> None:
@@ -27,7 +25,7 @@ def show_evaluation(out: Console, found: Evaluation) -> None:
         show_pairs(out, reasons, f"without answer: {_first(len(found.failures))}")
     _show_classes(out, found)
     if found.confusion is not None:
-        _show_confusion(out, list(found.per_class), found.confusion)
+        show_confusion(out, list(found.per_class), found.confusion)
     if found.confusions:
         _show_confusions(out, found)
     _show_bins(out, found)
@@ -44,7 +42,7 @@ def _measured(found: Evaluation) -> dict[str, str]:
     if found.absent:
         lines["labels without image"] = _named(found.absent)
     if found.ignored:
-        lines["not read"] = f"files that do not end as images do: {_named(found.ignored)}"
+        lines["not read"] = f"no image in a class folder: {_named(found.ignored)}"
     return lines
 
 
@@ -76,20 +74,6 @@ def _show_classes(out: Console, found: Evaluation) -> None:
     table = plain_table(out, title, "images", "right", "accuracy", "95 % interval", right=(1, 2, 3))
     for label, share in present:
         table.add_row(escape(label), f"{share.images:,}", f"{share.right:,}", *_short(share))
-    show_table(out, table)
-
-
-def _show_confusion(out: Console, labels: list[str], confusion: tuple[tuple[int, ...], ...]) -> None:
-    """The matrix, unless the terminal is too narrow for it: folded cells cannot be read."""
-    cells = [[str(count) if count else "." for count in row] for row in confusion]
-    columns = [max(map(len, column)) for column in zip(labels, *cells, strict=True)]
-    needed = max(map(len, [_CORNER, *labels])) + sum(columns) + _GAP * (len(labels) + 1)
-    if out.is_terminal and needed > out.width:
-        show_pairs(out, {"confusion matrix": f"too wide for {out.width} columns; --json has it"})
-        return
-    table = plain_table(out, _CORNER, *map(escape, labels), right=range(1, len(labels) + 1))
-    for label, row in zip(labels, cells, strict=True):
-        table.add_row(escape(label), *row)
     show_table(out, table)
 
 

@@ -100,7 +100,7 @@ def explain(image: bytes, archive: Path) -> Explained:
         layout = signature["attention_layout"]
         batch = served.run([image], explain=bool(layout))
         if batch.failures:
-            raise InputError(f"image: {signature['name']}: {batch.failures[0]}")
+            raise InputError(f"{batch.failures[0]}, says {signature['name']}")
         gates = np.empty(0) if batch.gates is None else batch.gates[0]
         return Explained(
             model=signature["name"],

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from model_store.explain import BlockGates, Explained
 from model_store.gate_figures import OPEN, SHUT
-from model_store.show import plain_table, show_table
+from model_store.show import show_rows
 
 _BARS: Final = " ▁▂▃▄▅▆▇█"
 NO_GATES: Final = "has no channel attention, so there are no gates to show"
@@ -62,17 +62,18 @@ def mean(block: BlockGates) -> str:
 
 def _show_blocks(out: Console, blocks: Sequence[BlockGates]) -> None:
     columns = ("block", "channels", "0       gates      1", "mean", "min", "max", "entropy", "saturated")
-    table = plain_table(out, *columns, right=(1, 3, 4, 5, 6, 7))
-    for block in blocks:
-        found = block.figures
-        table.add_row(
-            escape(block.block),
+    cells = [
+        (
+            block.block,
             str(block.gates.shape[1]),
-            bars(found.histogram),
+            bars(block.figures.histogram),
             mean(block),
-            f"{found.minimum:.2f}",
-            f"{found.maximum:.2f}",
-            f"{found.entropy:.3f}",
-            f"{found.saturation:.1%}",
+            f"{block.figures.minimum:.2f}",
+            f"{block.figures.maximum:.2f}",
+            f"{block.figures.entropy:.3f}",
+            f"{block.figures.saturation:.1%}",
         )
-    show_table(out, table)
+        for block in blocks
+    ]
+    right = {*columns} - {columns[0], columns[2]}
+    show_rows(out, columns, cells, right=right, spare=("channels", "min", "max", "saturated", "entropy"))

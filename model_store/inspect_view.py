@@ -16,7 +16,7 @@ from rich.markup import escape
 from model_store import card_view
 from model_store.card_view import UNKNOWN, count, mapping, text
 from model_store.inspect_archive import Inspection
-from model_store.show import plain_table, show_pairs, show_table
+from model_store.show import plain_table, show_confusion, show_pairs, show_table
 
 _LABELS: Final = 10
 _OF_ITS_OWN: Final[Mapping[str, type | tuple[type, ...]]] = MappingProxyType(
@@ -57,7 +57,7 @@ def show_inspection(out: Console, found: Inspection) -> None:
     if signature.get("attention_layout"):
         _show_layout(out, signature["attention_layout"])
     if _is_matrix(card.get("confusion"), len(signature["labels"])):
-        _show_confusion(out, signature["labels"], card["confusion"])
+        show_confusion(out, signature["labels"], card["confusion"])
 
 
 def _archive(found: Inspection) -> dict[str, str]:
@@ -156,10 +156,3 @@ def _is_matrix(value: object, classes: int) -> bool:
     """Whether a card's value is a matrix with a row and a column for each class."""
     rows = value if isinstance(value, list) else []
     return len(rows) == classes and all(isinstance(row, list) and len(row) == classes for row in rows)
-
-
-def _show_confusion(out: Console, labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> None:
-    table = plain_table(out, "true \\ given", *(escape(label) for label in labels))
-    for label, row in zip(labels, confusion, strict=True):
-        table.add_row(escape(label), *(str(count) if count else "." for count in row))
-    show_table(out, table)

@@ -209,7 +209,8 @@ def wilson_interval(right: int, total: int) -> tuple[float, float]:
     shrink = 1 + _Z_95**2 / total
     centre = (share + _Z_95**2 / (2 * total)) / shrink
     half = _Z_95 / shrink * math.sqrt(share * (1 - share) / total + _Z_95**2 / (4 * total**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # Rounding must not push a bound beyond the share itself: 10 of 10 ends at 1.
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
 def _bars(confidence: Doubles, right: NDArray[np.bool_], bins: int) -> tuple[Bin, ...]:

@@ -12,7 +12,6 @@ import importlib.util
 import io
 import json
 import os
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ import yaml
 from torch import Tensor
 
 from model_store.errors import ArchiveError, InputError
+from model_store.files import write_atomically
 from model_store.options import CUDA_DTYPE, DEFAULT_OPTIONS, ServingOptions
 from model_store.script import ExportedNet
 from model_store.signature import Identity, Signature, document_bytes, require_card
@@ -115,10 +115,10 @@ def write_archive(folder: Path, archive: Archive) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / archive.file_name
     with _locked(folder):
-        _write_atomically(path, archive.data)
+        write_atomically(path, archive.data)
         known = read_sums(folder / SUMS) if (folder / SUMS).exists() else {}
         kept = {name: digest for name, digest in known.items() if (folder / name).exists()}
-        _write_atomically(folder / SUMS, sums_text(kept | {path.name: archive.sha256}).encode())
+        write_atomically(folder / SUMS, sums_text(kept | {path.name: archive.sha256}).encode())
     return path
 
 
@@ -231,16 +231,3 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

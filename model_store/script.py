@@ -132,7 +132,9 @@ def export(net: nn.Module, *, input_size: tuple[int, int], real: Tensor | None =
     Raises:
         ParityError: No form computes what the eager net computes; the message gives each form's figure.
     """
-    with cpu_threads(1 if max(input_size) < LARGE_SIDE else None):
+    # One thread: with more, the last bits depend on how many, and thereby the archive's bytes on the machine;
+    # and on a busy one they wait for each other so long that a build takes six times as long.
+    with cpu_threads(1):
         return _export(net.eval(), proof_inputs(input_size, real))
 
 

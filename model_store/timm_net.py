@@ -121,7 +121,9 @@ def _found(wanted: TimmNet, config: Mapping[str, Any], order: Order) -> _Found:
         return _from_file(wanted, wanted.weights, order)
     if wanted.pretrained:
         return _fetched(wanted, config, order)
-    labels = wanted.labels or tuple(f"class {index}" for index in range(config["num_classes"]))
+    labels = wanted.labels
+    if labels is None:
+        labels = tuple(f"class {index}" for index in range(config["num_classes"]))
     return _Found(net=_made(wanted.name, labels, order), labels=labels)
 
 
@@ -140,7 +142,7 @@ def _from_file(wanted: TimmNet, path: Path, order: Order) -> _Found:
 def _fetched(wanted: TimmNet, config: Mapping[str, Any], order: Order) -> _Found:
     """Return a net for exactly the classes of timm's weights: for others timm would make a random head."""
     timm_library.require_weights(wanted.name, config)
-    labels = wanted.labels or timm_library.labels_of(wanted.name, config)
+    labels = timm_library.labels_of(wanted.name, config) if wanted.labels is None else wanted.labels
     require_labels(labels)
     if len(labels) != config["num_classes"]:
         raise InputError(

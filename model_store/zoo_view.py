@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from model_store import zoo
 from model_store.listing import Listed, listed
-from model_store.show import plain_table, show_pairs, show_table
+from model_store.show import plain_table, show_pairs, show_rows, show_table
 from model_store.stages import Cost, Kind, Outline, Stage, outline
 
 _GIGA: Final = 1e9
@@ -85,22 +85,22 @@ def markdown(rows: Sequence[Listed]) -> str:
 def show_zoo(out: Console, rows: Sequence[Listed]) -> None:
     """One line per net."""
     columns = ("name", "family", "attention", "parameters", "GMACs", "input", "classes", "top-1/top-5 %")
-    table = plain_table(out, *columns, "source", right=range(3, 8))
-    for row in rows:
-        height, width = row.input_size
-        accuracy = "-" if row.published_top1 is None else _both(row.published_top1, row.published_top5)
-        table.add_row(
+    cells = [
+        (
             row.name,
             row.family,
             row.attention,
             f"{row.parameters:,}",
             _gmacs(row.macs),
-            f"{height}x{width}",
+            "x".join(map(str, row.input_size)),
             str(row.classes),
-            accuracy,
-            escape(short_source(row)),
+            "-" if row.published_top1 is None else _both(row.published_top1, row.published_top5),
+            short_source(row),
         )
-    show_table(out, table)
+        for row in rows
+    ]
+    spare = ("source", "classes", "family", "input")
+    show_rows(out, (*columns, "source"), cells, right=columns[3:], folded={"source"}, spare=spare)
 
 
 def show_portrait(out: Console, found: Portrait) -> None:
@@ -169,11 +169,10 @@ def _show_weights(out: Console, row: Listed) -> None:
 
 def _show_stages(out: Console, stages: Sequence[Stage]) -> None:
     columns = ("stage", "content", "output", "parameters", "GMACs", "attention's", "share", "its kMACs")
-    table = plain_table(out, *columns, right=(3, 4, 5, 6, 7))
-    for stage in stages:
-        table.add_row(
+    cells = [
+        (
             stage.name,
-            escape(stage.content),
+            stage.content,
             _shape(stage.output),
             f"{stage.cost.parameters:,}",
             _gmacs(stage.cost.macs),
@@ -181,7 +180,10 @@ def _show_stages(out: Console, stages: Sequence[Stage]) -> None:
             f"{stage.attention.parameters / stage.cost.parameters:.2%}" if stage.gate else "-",
             f"{stage.attention.macs / 1000:,.1f}" if stage.gate else "-",
         )
-    show_table(out, table)
+        for stage in stages
+    ]
+    spare = ("its kMACs", "share", "output")
+    show_rows(out, columns, cells, right=columns[3:], folded={"content"}, spare=spare)
     gates = {stage.name: stage.gate for stage in stages if stage.gate}
     if gates:
         show_pairs(out, gates, "gates of the attention")

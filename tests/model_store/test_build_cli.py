@@ -41,7 +41,7 @@ def test_building_twice_gives_the_same_file(tmp_path: Path) -> None:
 def test_name_version_and_labels_are_taken(tmp_path: Path) -> None:
     """The file is named after both, and the net has one logit for each label."""
     labels = tmp_path / "labels.txt"
-    labels.write_text("cat\r\ndog\r\nümlaut\n\n")
+    labels.write_text("\ufeffcat\r\ndog\r\nümlaut\n\n", encoding="utf-8")
     path = build_untrained(tmp_path, "--name", "pets", "--version", "7", "--labels", str(labels))
     assert path.name == "pets-v7.mar"
     assert inspect(path).signature["labels"] == ["cat", "dog", "ümlaut"]
@@ -53,7 +53,7 @@ def test_each_step_is_told_in_a_line(tmp_path: Path) -> None:
     assert result.stdout == f"{tmp_path / 'digits_se.mar'}\n"
     assert result.stderr.splitlines() == [
         "digits_se: building the net",
-        "digits_se: turning it into TorchScript and proving that this computes the same",
+        "digits_se: to TorchScript, proving it computes the same",
         "digits_se: packing",
     ]
 
@@ -105,8 +105,13 @@ def test_published_accuracies_are_on_the_card(tmp_path: Path, classes: int, give
             "preprocessing: cannot read 'nowhere.yaml'",
         ),
         (["--demo", "--form", "torch"], "--form cannot be combined with --demo"),
-        (["--arch", "digits_se", "--untrained", "--labels", "nowhere.txt"], "cannot read 'nowhere.txt'"),
+        (
+            ["--arch", "digits_se", "--untrained", "--labels", "nowhere.txt"],
+            "labels: cannot read 'nowhere.txt'",
+        ),
+        (["--arch", "digits_se", "--untrained", "--labels", "/dev/null"], "labels: 0 given, at least 2"),
         (["--arch", "digits_se", "--untrained", "--version", "0"], "version: '0' must be"),
+        (["--arch", "digits_se", "--untrained", "--version", ""], "version: '' must be"),
         (["--arch", "digits_se", "--untrained", "--max-image-pixels", "0"], "max_image_pixels: 0 must be"),
         (["--torchscript", "x"], "--torchscript needs --signature"),
         (["--torchscript", "x", "--signature", "nowhere.yaml"], "signature: cannot read 'nowhere.yaml'"),
@@ -119,6 +124,17 @@ def test_a_wrong_command_is_refused(tmp_path: Path, arguments: list[str], messag
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    """A file where the archives' folder should be; not one step is told."""
+    (tmp_path / "file").write_bytes(b"")
+    for place in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        result = run("build", "--arch", "digits_se", "--untrained", "--output", place)
+        assert result.exit_code == 2
+        assert result.stderr == (
+            f"error: output: cannot write to {str(place)!r}: {str(tmp_path / 'file')!r} is no folder\n"
+        )
 
 
 STRETCHED = """

@@ -26,7 +26,18 @@ def test_folders_are_classes(tmp_path: Path) -> None:
     found = read_dataset(tmp_path, LABELS)
     assert [(image.path, image.label) for image in found.images] == list(zip(wanted, (0, 0, 1), strict=True))
     assert found.absent == ("house, detached",)
-    assert found.ignored == (tmp_path / "dog/notes.txt",)
+    assert found.ignored == (tmp_path / "README.png", tmp_path / "dog/notes.txt")
+
+
+def test_what_is_not_read_is_named(tmp_path: Path) -> None:
+    """Links to folders, which may lead in a circle, and to nothing; hidden files are nobody's images."""
+    touch(tmp_path / "cat/1.png", tmp_path / "cat/.2.png", tmp_path / "cat/.thumbnails/1.png")
+    (tmp_path / "cat/more").symlink_to(tmp_path / "cat")
+    (tmp_path / "cat/gone.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "cat/same.png").symlink_to(tmp_path / "cat/1.png")
+    found = read_dataset(tmp_path, LABELS)
+    assert [image.path.name for image in found.images] == ["1.png", "same.png"]
+    assert [path.name for path in found.ignored] == ["gone.png", "more"]
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
@@ -56,10 +67,11 @@ def test_an_unknown_folder_is_refused_with_the_nearest_label(tmp_path: Path) -> 
         ("path,label\n1.png,cat\n1.png,dgo\n", "line 3: '1.png' stands already on line 2"),
         ("path,label\n1.png,dgo\n", "line 2: 'dgo' is none of the archive's 3 labels; the nearest is 'dog'"),
         ("path,label\n2.png,cat\n", "line 2: '2.png' is no file beside the CSV"),
-        ("path,label\n1.png\n", "line 2: '' is none of the archive's 3 labels"),
+        ("path,label\n1.png\n", "line 2: '' is none of the archive's 3 labels; such as 'cat', 'dog', "),
+        ("path;label\n1.png;cat\n", "lacks the column 'path' in its first line, got 'path;label'"),
         ("file,label\n1.png,cat\n", "lacks the column 'path' in its first line"),
         ("", "lacks the column 'path' in its first line"),
-        ("path,label\n", "holds no image"),
+        ("path,label\n", "holds no image; one a line, after the first"),
         ('path,label\n"1.png,cat', "must be a folder, or a CSV file in UTF-8"),
     ],
 )

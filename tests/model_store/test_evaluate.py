@@ -252,10 +252,12 @@ def test_wrong_input_is_answered_in_one_line(built: Path, photos: Path, tmp_path
         ((tmp_path / "no.mar", photos), 2, "archive: cannot read"),
         ((damaged, photos), 1, "archive: cannot read"),
         ((built, photos, "--gpu", 4711), 2, "gpu: 4711 must be the number of a CUDA device"),
-        ((built, photos, "--errors", tmp_path / "no" / "x.csv"), 2, "errors: cannot write"),
+        ((built, photos, "--errors", damaged / "x.csv"), 2, "errors: cannot write"),
+        ((built, photos, "--errors", tmp_path), 2, "errors: must be a file, but"),
     ]
     for arguments, code, message in cases:
         result = run(*arguments)
+        assert not result.stdout  # what cannot be done is said before the work
         assert (result.exit_code, result.stderr.count("\n")) == (code, 1), result.output
         assert message in result.stderr
 

@@ -53,6 +53,7 @@ def require_served_as_eager(net: nn.Module, size: tuple[int, int], folder: Path)
     file = folder / "model.pt"
     file.write_bytes(exported.model)
     served = load(file.read_bytes())
+    file.unlink()  # pytest keeps the folders of several runs, which would be tens of gigabytes
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         torch.manual_seed(SEED)
         for batch in (1, 4):

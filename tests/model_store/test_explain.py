@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from model_store import zoo
@@ -23,7 +25,7 @@ from model_store.cli import app
 from model_store.errors import ArchiveError, InputError
 from model_store.explain import BlockGates, Explained, Guess, explain, find_archive
 from model_store.explain_figure import DPI, IMAGE_WIDTH, NET_WIDTH, draw
-from model_store.explain_view import bars, titles
+from model_store.explain_view import bars, show_explained, titles
 from model_store.gate_figures import figures
 from model_store.nets.gate import ChannelGate
 
@@ -171,12 +173,47 @@ def test_bars_hide_nothing() -> None:
     assert bars([0, 0]) == "  "
 
 
+@pytest.mark.parametrize(("width", "left_out"), [(80, "channels, min, max"), (120, "")])
+def test_the_chart_keeps_its_bars_in_one_line(store: Path, image: Path, width: int, left_out: str) -> None:
+    """A narrow terminal goes without some figures, which are named: a folded histogram cannot be read."""
+    found = explain(image.read_bytes(), store / "digits_sk.mar")
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
+    with terminal.capture() as captured:
+        show_explained(terminal, [found])
+    page = captured.get()
+    for block in found.blocks:
+        assert bars(block.figures.histogram) in page
+        assert f"{block.block} " in page
+    assert ("left out for want of width" in page) == bool(left_out)
+    assert left_out in page
+
+
+def test_a_terminal_without_the_bars_gets_something_else(store: Path, image: Path) -> None:
+    """Standard output in ASCII lacks them; the figures beside them are written none the less."""
+    command = [
+        sys.executable,
+        "-m",
+        "model_store.cli",
+        "explain",
+        str(image),
+        "digits_se",
+        "--store",
+        str(store),
+    ]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u2588" in done.stdout
+    assert "layer3.0.attention" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["digits_es"], r"model: must be an archive or the name of one in .*, such as .*digits_se, "),
         (["missing.mar"], "model: there is no file 'missing.mar'"),
         (["digits_se", "--output", "gates.svg"], "output: must end in .png, got 'gates.svg'"),
+        (["digits_se", "--output", "digits_se.mar/x.png"], "output: cannot write to .* is no folder"),
         (["digits_plain", "--output", "gates.png"], "output: nothing to draw: digits_plain has no channel"),
     ],
 )
@@ -201,7 +238,8 @@ def test_an_unreadable_image_is_refused(store: Path, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no image")
     result = run("explain", tmp_path / "text.png", "digits_se", "--store", store)
     assert result.exit_code == 2
-    assert result.stderr.startswith("error: image: ")
+    assert result.stderr.startswith("error: image: the first bytes ")
+    assert result.stderr.endswith(", says digits_se\n")
 
 
 def test_an_empty_store_says_so(tmp_path: Path) -> None:

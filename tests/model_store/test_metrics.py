@@ -103,7 +103,15 @@ def test_the_interval_is_wilsons(right: int, total: int) -> None:
     """It equals statsmodels', and stays within 0..1."""
     expected = proportion_confint(right, total, alpha=0.05, method="wilson")
     assert wilson_interval(right, total) == pytest.approx(expected, abs=1e-12)
-    assert 0 <= wilson_interval(right, total)[0] <= wilson_interval(right, total)[1] <= 1
+    lower, upper = wilson_interval(right, total)
+    assert 0 <= lower <= upper <= 1
+
+
+@pytest.mark.parametrize("total", range(1, 60))
+def test_the_interval_reaches_its_share(total: int) -> None:
+    """With all right it ends at 1 and with none it begins at 0, by Wilson's formula, whatever is rounded."""
+    assert wilson_interval(total, total)[1] == 1
+    assert wilson_interval(0, total)[0] == 0
 
 
 def test_equal_logits_go_to_the_first_class() -> None:

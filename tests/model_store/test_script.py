@@ -14,6 +14,7 @@ from model_store import zoo
 from model_store.errors import ParityError
 from model_store.nets.gate import ChannelGate, ChannelScale
 from model_store.script import Explainable, export, load, proof_inputs
+from model_store.threads import cpu_threads
 
 REPOSITORY = Path(__file__).parents[2]
 SIZE = (16, 16)
@@ -175,6 +176,22 @@ def test_without_real_inputs_random_ones_travel() -> None:
 def test_large_inputs_are_proven_on_small_batches() -> None:
     """At 224 x 224 a batch of 16 would show nothing new."""
     assert [len(batch) for batch in proof_inputs((224, 224)).all] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("size", [SIZE, (160, 160)])
+def test_one_thread_works_at_any_size(size: tuple[int, int]) -> None:
+    """What is written does not depend on how many cores the machine has."""
+    seen = set[int]()
+
+    class Watching(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.add(torch.get_num_threads())
+            return x.mean(dim=(2, 3))
+
+    with cpu_threads(3):
+        export(Watching(), input_size=size)
+        assert torch.get_num_threads() == 3
+    assert seen == {1}
 
 
 def test_the_same_net_gives_the_same_bytes() -> None:

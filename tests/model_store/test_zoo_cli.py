@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from functools import partial
@@ -9,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from model_store import zoo
 from model_store.cli import app
+from model_store.listing import listing
+from model_store.zoo_view import show_zoo
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -74,6 +78,19 @@ def test_the_zoo_is_listed_for_people() -> None:
         *("se_resnet50", "resnet", "se", "28,088,024", "4.092", "224x224", "1000", "76.71/93.38"),
         *("Hu", "et", "al.", "2017"),
     ]
+
+
+def test_a_narrow_terminal_shows_whole_names_and_figures() -> None:
+    """In 80 columns each net has one line; the columns that are missing are named."""
+    found = listing()
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
+    with terminal.capture() as captured:
+        show_zoo(terminal, found)
+    lines = captured.get().splitlines()
+    for row in found:
+        (line,) = (line for line in lines if line.split()[:1] == [row.name])
+        assert f"{row.parameters:,}" in line.split()
+    assert "left out for want of width: source, classes, family, input" in lines
 
 
 def test_filters_leave_what_fits() -> None:
