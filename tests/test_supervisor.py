@@ -79,6 +79,7 @@ async def test_torchserve_starts_alone_and_leaves_nothing(tmp_path: Path) -> Non
         _ = supervisor.endpoints
 
 
+@pytest.mark.slow  # tests/e2e/test_life.py kills one, too
 async def test_a_killed_torchserve_comes_back(tmp_path: Path) -> None:
     """Each restart is counted and prepared by `on_started`, and has new tokens."""
     started: list[str] = []

@@ -71,8 +71,8 @@ def trips(traffic: Traffic, runs: int = 40) -> Sequence[int]:
     "traffic",
     [
         Traffic(fragile=0.002),
-        Traffic(fragile=0.05),
-        Traffic(fragile=0.5, fragile_fails=0.05, calls=50.0),
+        pytest.param(Traffic(fragile=0.05), marks=pytest.mark.slow),
+        pytest.param(Traffic(fragile=0.5, fragile_fails=0.05, calls=50.0), marks=pytest.mark.slow),
         Traffic(fragile=0.01, fragile_fails=1.0, calls=1.0),
     ],
 )

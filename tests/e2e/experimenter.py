@@ -16,7 +16,7 @@ import httpx
 from loadtests.soak.http1 import HttpClient
 
 CALLERS = 8
-PATIENCE_S = 20.0
+PATIENCE_S = 40.0
 LOOK_S = 0.02
 OK = 200
 
@@ -34,11 +34,12 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What a caller was told, and when (Unix time of the answer)."""
+    """What a caller was told, when it asked, and when it was told (Unix time)."""
 
     ask: Ask
     status: int
     document: Json
+    asked_at: float
     at: float
 
     @property
@@ -210,5 +211,7 @@ def _good(response: httpx.Response) -> Json:
 
 async def _infer(client: HttpClient, name: str, ask: Ask) -> Told:
     headers = {"Content-Type": "application/json", "X-Unit-Id": ask.unit}
+    asked_at = time.time()
     reply = await client.post(f"/v2/models/{name}/infer", infer_body(ask.image), headers)
-    return Told(ask=ask, status=reply.status, document=json.loads(reply.body), at=time.time())
+    document = json.loads(reply.body)
+    return Told(ask=ask, status=reply.status, document=document, asked_at=asked_at, at=time.time())

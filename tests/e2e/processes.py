@@ -7,7 +7,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -41,6 +42,12 @@ def run(
 def attnserve(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run one of our commands to its end."""
     return run(ATTNSERVE, *arguments, variables=variables)
+
+
+def attnserve_at_once(*commands: Sequence[object]) -> list[subprocess.CompletedProcess[str]]:
+    """Run several of our commands that do not depend on each other, as many at a time as there are cores."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda arguments: attnserve(*arguments), commands))
 
 
 def marked(mark: str) -> list[psutil.Process]:

@@ -69,9 +69,10 @@ class StockTorchServe:
     mark: str
 
     def is_ready(self, models: tuple[str, ...]) -> bool:
-        """Whether a worker of each model has loaded it; TorchServe's /ping says yes before that."""
+        """Whether it listens and a worker of each model has loaded it; /ping says yes before that."""
         try:
-            return all(self._has_worker(name) for name in models)
+            listed = httpx.get(f"{self.management}/models", timeout=10, trust_env=False)
+            return listed.is_success and all(self._has_worker(name) for name in models)
         except httpx.TransportError:
             return False
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.demo import MODELS, Demo
-from tests.e2e.processes import attnserve, free_ports
+from tests.e2e.processes import attnserve, attnserve_at_once, free_ports
 from tests.e2e.stacks import Stack
 
 
@@ -81,15 +81,16 @@ def test_no_gateway(demo: Demo, command: tuple[str, ...], scheme: str) -> None:
 
 def test_wrong_use(demo: Demo, tmp_path: Path) -> None:
     """Exit code 2 for what can never work: no such file, no image in it, no such address, role, option."""
-    for arguments, part in (
+    cases: tuple[tuple[tuple[object, ...], str], ...] = (
         (("classify", tmp_path / "none.png"), "none.png"),
         (("classify", tmp_path), "no image"),
         (("classify", demo.samples, "--url", "tcp://here"), "grpc://host:port"),
         (("token", "ci", "--role", "king"), "king"),
         (("token", ""), "must not be empty"),
         (("serve", "--port", "1"), "--port"),
-    ):
-        done = attnserve(*arguments)
+    )
+    ended = attnserve_at_once(*(arguments for arguments, _ in cases))
+    for (arguments, part), done in zip(cases, ended, strict=True):
         assert (done.returncode, arguments) == (2, arguments)
         assert part in done.stderr.replace("\n", "")
         assert "Traceback" not in done.stderr
@@ -121,12 +122,15 @@ def test_inspect(demo: Demo, tmp_path: Path) -> None:
 
 def test_version_and_help() -> None:
     """The version is the distribution's; help lists every command, and each command shows an example."""
-    assert attnserve("--version").stdout == f"{version('attnserve')}\n"
-    listed = attnserve("--help").stdout
+    named = ("serve", "classify", "models", "token", "doctor")
+    told, general, nothing, *helps = attnserve_at_once(
+        ("--version",), ("--help",), (), *((name, "--help") for name in named)
+    )
+    assert told.stdout == f"{version('attnserve')}\n"
+    listed = general.stdout
     assert [name for name in ("zoo", "build", "inspect") if name not in listed] == []
-    for command in ("serve", "classify", "models", "token", "doctor"):
+    for command, done in zip(named, helps, strict=True):
         assert command in listed
-        done = attnserve(command, "--help")
         assert done.returncode == 0
         assert f"attnserve {command}" in done.stdout
-    assert attnserve().returncode == 2
+    assert nothing.returncode == 2

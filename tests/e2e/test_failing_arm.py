@@ -10,16 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import takewhile
+from operator import sub
 from pathlib import Path
+from statistics import median
 
 import pytest
 
 from serve.core.report.guards import guardrails
 from serve.core.report.rows import Guard
 from serve.core.report.study import study
+from serve.experiments.steward import Steward
 from serve.ledger.ledger import Ledger
 from serve.sections import ExperimentsConfig
-from tests.e2e.experimenter import OK, Json, Told, eventually, two_arms
+from tests.e2e.experimenter import OK, PATIENCE_S, Json, Told, eventually, two_arms
 from tests.e2e.planted import Truth
 from tests.e2e.trial_gateway import TrialGateway, planted_asks, trial_gateway
 
@@ -29,10 +32,23 @@ GUARDRAIL = {"metric": "error_rate", "max_ratio": 1.5, "alpha": 0.01}
 MOST_REQUESTS = 6000
 # So few that the gateway, which shares this process with them, is not busy all the time.
 CALLERS = 3
-POLL_S = 1.0
+POLL_S = 0.5
 POLLS = ExperimentsConfig(poll_interval_s=POLL_S)
 ROLLBACKS = "attnserve_experiment_rollbacks_total"
 SLOW = pytest.mark.slow
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When the gateway began to look at its experiments, Unix times: a busy machine delays what it does."""
+    look, begun = Steward.look, list[float]()
+
+    async def noted(steward: Steward) -> None:
+        begun.append(time.time())
+        await look(steward)
+
+    monkeypatch.setattr(Steward, "look", noted)
+    return begun
 
 
 @pytest.mark.parametrize(
@@ -46,17 +62,19 @@ SLOW = pytest.mark.slow
         pytest.param("paired", 3, marks=SLOW),
     ],
 )
-async def test_it_is_rolled_back(mode: str, attempts: int, tmp_path: Path) -> None:
-    """Within two polls of the evidence; with retries that hide its failures, and without; nobody sees one."""
+async def test_it_is_rolled_back(mode: str, attempts: int, looks: list[float], tmp_path: Path) -> None:
+    """By the second look at the evidence, with retries that hide failures and without: nobody sees one."""
     async with trial_gateway(tmp_path, TRUTHS, attempts=attempts, experiments=POLLS) as trial:
         await trial.people.start(_design(mode))
         proof, told = await _until_rolled_back(trial)
         versions = await trial.people.history(NAME)
         last = versions[-1]
         _check_rolled_back(last)
-        assert datetime.fromisoformat(last["created_at"]).timestamp() - proof <= 2 * POLL_S
+        ended = datetime.fromisoformat(last["created_at"]).timestamp()
+        assert sum(proof < look < ended for look in looks) <= 2
+        assert median(map(sub, looks[1:], looks)) < 1.5 * POLL_S, "it looks at every poll"
         assert {one.status for one in told} == {OK}, "no caller sees a failure"
-        after = [one for one in told if one.at > proof + 2 * POLL_S]
+        after = [one for one in told if one.asked_at > ended + POLL_S]
         assert {one.model for one in after} == {GOOD}
         assert {one.model for one in told} == ({GOOD, BAD} if mode == "split" else {GOOD})
         aliases = {
@@ -73,6 +91,7 @@ async def test_it_is_rolled_back(mode: str, attempts: int, tmp_path: Path) -> No
     assert (line["target"], line["principal"], line["outcome"]) == (NAME, "guardrail", "ok")
 
 
+@SLOW
 async def test_it_is_rolled_back_while_paused(tmp_path: Path) -> None:
     """What proves the harm is written only once the pause is in force: it is rolled back from there."""
     async with trial_gateway(tmp_path, {GOOD: Truth(), BAD: Truth()}, experiments=POLLS) as trial:
@@ -111,7 +130,7 @@ async def _until_rolled_back(trial: TrialGateway) -> tuple[float, list[Told]]:
         proof = group.create_task(asyncio.to_thread(_time_of_proof, trial.gateway.config.experiments_url))
         try:
             await eventually(lambda: _is_over(trial), "the experiment is rolled back")
-            await asyncio.sleep(3 * POLL_S)
+            await asyncio.sleep(2 * POLL_S)
         finally:
             stop.set()
     return proof.result(), traffic.result()
@@ -127,14 +146,14 @@ def _time_of_proof(url: str) -> float:
     ledger = Ledger.open(url)
     try:
         experiment = ledger.versions.history(NAME)[1]
-        before, ends = time.time(), time.time() + 20
+        before, ends = time.time(), time.time() + PATIENCE_S
         while time.time() < ends:
             now = time.time()
             seen = study(experiment, ledger.reading.evidence(experiment.id), now)
             if any(row.state is Guard.TRIPPED for row in guardrails(seen)):
                 return before
             before = now
-            time.sleep(0.005)
+            time.sleep(0.02)  # each look takes time from the gateway, which is in this process
     finally:
         ledger.close()
     raise AssertionError("no evidence of harm has been written")

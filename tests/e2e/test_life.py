@@ -71,7 +71,7 @@ def in_flight(stack: Stack, demo: Demo, requests: int) -> Iterator[list[Future[E
         yield futures
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_drain_answers_what_is_in_flight(
     start_stack: StartStack, demo: Demo, number: signal.Signals
 ) -> None:

@@ -16,13 +16,18 @@ CALLERS = 16
 CALLS = 1600
 # Longer still, so that a hiccup of the machine is no slow call. One call in a hundred of the brisk arm takes
 # longer than the limit, and one in ten of the slow one.
-GUARDED_S, LIMIT_MS = 0.1, 180
+GUARDED_S, LIMIT_MS = 0.2, 360
+# What the gateway, which shares its process with the callers, may add to a call of 40 ms on a busy machine.
+MOST_ADDED_MS = 40
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_the_median_tells(seed: int, tmp_path: Path) -> None:
-    """The verdict is worse, and the interval of the ratio holds the planted 1.3."""
+    """The verdict is worse, and the interval holds what was planted: 12 ms more than a brisk call takes.
+
+    That is 30 % of the engine's 40 ms, and less of the call, to which a gateway adds some time in both arms.
+    """
     async with trial_gateway(tmp_path, _truths(CALL_S), seed=seed) as trial:
         design = two_arms("brisk", "slow", "split", primary_metric="latency_p50", margin=0.05)
         await trial.people.start({"name": "which", **design})
@@ -31,10 +36,15 @@ async def test_the_median_tells(seed: int, tmp_path: Path) -> None:
         report = await trial.people.report("which", lambda found: row_of(found, "latency_p50")["n"] == CALLS)
     row = row_of(report, "latency_p50")
     assert report["verdict"] == "worse", report["sentence"]
-    assert row["low"] <= SLOWER - 1 <= row["high"]
+    (brisk,) = (
+        one["estimate"]
+        for one in report["rows"]
+        if (one["metric"], one["kind"], one["arm"]) == ("latency_p50", "level", "brisk")
+    )
+    assert 0 < brisk - 1e3 * CALL_S < MOST_ADDED_MS
+    assert row["low"] <= 1e3 * CALL_S * (SLOWER - 1) / brisk <= row["high"]
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 async def test_the_limit_is_guarded(tmp_path: Path) -> None:
     """An arm that exceeds the limit far more often than the control is rolled back."""

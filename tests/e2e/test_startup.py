@@ -28,15 +28,16 @@ def taken() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-@pytest.mark.parametrize("setting", ["http_port", "grpc_port", "metrics_port"])
-def test_a_busy_port(start_stack: StartStack, taken: int, setting: str) -> None:
-    """Exit code 2 before anything is started, and the setting that would mend it."""
-    stack = start_stack(ready=False, **{setting: taken})
-    assert stack.process.wait(END_S) == 2
-    for part in (setting, f"127.0.0.1:{taken}", "another server"):
-        assert part in stack.log()
-    assert stack.events("torchserve_started") == []
-    stack.assert_nothing_left()
+def test_a_busy_port(start_stack: StartStack, taken: int) -> None:
+    """Exit code 2 before anything is started, and the setting that would mend it, for each of the ports."""
+    settings = ("http_port", "grpc_port", "metrics_port")
+    stacks = {setting: start_stack(ready=False, **{setting: taken}) for setting in settings}
+    for setting, stack in stacks.items():
+        assert stack.process.wait(END_S) == 2
+        for part in (setting, f"127.0.0.1:{taken}", "another server"):
+            assert part in stack.log()
+        assert stack.events("torchserve_started") == []
+        stack.assert_nothing_left()
 
 
 def test_no_java(start_stack: StartStack, tmp_path: Path) -> None:

@@ -191,6 +191,7 @@ def test_it_does_not_start_with_a_bad_certificate(tmp_path_factory: pytest.TempP
     assert (ended.returncode, ended.stderr) == (2, "tls.certificate: certificate has expired\n")
 
 
+@pytest.mark.slow
 def test_a_tour_through_tls(torchserve: StockTorchServe, demo: Demo, tmp_path: Path) -> None:
     """What `make serve` shows goes through both doors, and what it offers to paste says whom to trust."""
     settings = {"engines": [{"address": torchserve.target, "models": [MODEL]}]}

@@ -31,7 +31,7 @@ TOLD = 100
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server; a test that stops it starts it again."""
-    with postgres_server() as server:
+    with postgres_server(durable=False) as server:
         yield server
 
 

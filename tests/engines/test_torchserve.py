@@ -270,7 +270,7 @@ async def test_versions_come_and_go(bench: Bench) -> None:
         await bench.engine.describe(second, 20)
 
 
-@pytest.mark.parametrize("complaint", ["ValueError", "RuntimeError"])
+@pytest.mark.parametrize("complaint", [pytest.param("ValueError", marks=pytest.mark.slow), "RuntimeError"])
 async def test_a_failed_load_says_why_and_leaves_nothing(bench: Bench, complaint: str) -> None:
     """The worker's own words are in the message; the archive can be mended and loaded."""
     name = complaint.lower()
@@ -290,7 +290,7 @@ async def test_an_archive_that_is_not_in_the_store_is_named(bench: Bench) -> Non
         await bench.control.load("nowhere-1.mar", 20)
 
 
-@pytest.mark.parametrize("kill", ["exit", "SIGKILL"])
+@pytest.mark.parametrize("kill", [pytest.param("exit", marks=pytest.mark.slow), "SIGKILL"])
 async def test_a_worker_that_dies_loses_one_batch(bench: Bench, kill: str) -> None:
     """The batch in flight may be retried, and the next one waits for the new worker."""
     pid = await worker_pid(bench)
@@ -318,6 +318,7 @@ async def test_a_frozen_worker_is_replaced(bench: Bench) -> None:
     await until(lambda: not psutil.pid_exists(pid), 5)
 
 
+@pytest.mark.slow  # tests/e2e/test_life.py kills one, too
 async def test_a_killed_java_is_replaced(bench: Bench) -> None:
     """Calls fail as unreachable, then everything is as before, without anybody's help; no process is left."""
     java, worker = bench.supervisor.pid, await worker_pid(bench)

@@ -21,7 +21,7 @@ NEEDS_POSTGRES = pytest.mark.needs_program("initdb", how=HOW)
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server; a test that stops it starts it again."""
-    with postgres_server() as server:
+    with postgres_server(durable=False) as server:
         yield server
 
 

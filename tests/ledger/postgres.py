@@ -1,6 +1,7 @@
 """A PostgreSQL server of its own, on a unix socket in a temporary folder that only its user may enter.
 
-It runs with PostgreSQL's own settings: what it acknowledges is on the disk.
+With PostgreSQL's own settings what it acknowledges is on the disk. Tests, which never lose the machine's
+power, need not wait for the disk: the kernel keeps what a killed server has written.
 """
 
 from __future__ import annotations
@@ -35,9 +36,15 @@ _USERS = ("postgres", "nobody")
 class PostgresServer:
     """A server that can be stopped and started again."""
 
-    def __init__(self, folder: Path) -> None:
-        """Make a new cluster in an empty folder; `start` starts it."""
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+        """Make a new cluster in an empty folder; `start` starts it.
+
+        Args:
+            folder: Belongs to the server alone.
+            durable: Whether what it acknowledges survives even the machine's loss of power.
+        """
         self.folder = folder
+        self._settings = [] if durable else ["-c", "fsync=off"]
         self._process: subprocess.Popen[bytes] | None = None
         self._user = _unprivileged()
         if self._user:
@@ -62,7 +69,11 @@ class PostgresServer:
         socket_only = ["-k", str(self.folder), "-c", "listen_addresses="]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, *socket_only], stdout=log, stderr=log, cwd=self.folder, **self._identity
+                [*command, *socket_only, *self._settings],
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                **self._identity,
             )
         self._wait_until_it_answers()
 
@@ -126,12 +137,12 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
-    """A running server; it and its folder are gone afterwards."""
+def postgres_server(*, durable: bool = True) -> Iterator[PostgresServer]:
+    """A running server; it and its folder are gone afterwards. See `PostgresServer` for `durable`."""
     # Not below TMPDIR: the path of a socket has at most 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="attnserve-pg-", dir="/tmp"))
     try:
-        server = PostgresServer(folder)
+        server = PostgresServer(folder, durable=durable)
         try:
             server.start()
             yield server

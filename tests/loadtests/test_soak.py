@@ -47,6 +47,7 @@ def lost(found: dict[str, Any]) -> int:
     return int(account[End.LOST.value] + account["unaccounted"])
 
 
+@pytest.mark.slow
 def test_a_short_run_accounts_for_every_request(tmp_path: Path) -> None:
     """Of some hundred requests in all ways, with a fault, none is lost, and the gateway counted the same."""
     status, output, found = soak(tmp_path / "soak.json", "--requests", 800, "--seed", SEED)

@@ -72,7 +72,7 @@ def p99(values: list[float]) -> float:
     return sorted(values)[int(0.99 * len(values))]
 
 
-@pytest.mark.parametrize("times", [1.5, 3.0, 10.0])
+@pytest.mark.parametrize("times", [1.5, pytest.param(3.0, marks=pytest.mark.slow), 10.0])
 @in_virtual_time
 async def test_goodput_holds_under_overload(times: float) -> None:
     """At up to ten times capacity: 80 % of capacity or more in time, refusals at once, hardly any in vain."""
