@@ -266,12 +266,19 @@ CANDIDATES: Final[dict[Form, Callable[[nn.Module, Mapping[str, Tensor]], torch.j
 
 def _frozen(form: Form, module: nn.Module, methods: Mapping[str, Tensor]) -> bytes:
     with quiet_jit(), torch.no_grad():
-        converted = CANDIDATES[form](module, methods)
+        converted = _apart(CANDIDATES[form](module, methods))
         # One frozen file holds both methods and each weight once: `explain` adds a few kB of code.
         frozen: torch.jit.ScriptModule = torch.jit.freeze(
             converted, preserved_attrs=[name for name in methods if name == EXPLAIN]
         )
         return to_bytes(frozen)
+
+
+def _apart(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+    """A copy that is a file's, not this process's: of the latter torch keeps for ever what freezing makes."""
+    written = io.BytesIO()
+    torch.jit.save(module, written)
+    return load(written.getvalue())
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
@@ -47,16 +46,6 @@ def images(count: int, size: tuple[int, int]) -> Tensor:
     """Random inputs FP32 [count, 3, H, W], each of its own contrast and tint, so that gates differ."""
     contrast, tint = torch.rand(count, 1, 1, 1) + 0.5, torch.randn(count, 3, 1, 1)
     return torch.randn(count, 3, *size) * contrast + tint
-
-
-def forget_traced_nets() -> None:
-    """Give back the memory of nets that were traced before.
-
-    torch keeps every traced module's class, and with it the weights, until the process ends: all rows of the
-    zoo together would take more than 20 GB.
-    """
-    torch._C._jit_clear_class_registry()  # noqa: SLF001  # there is no public name for it
-    gc.collect()
 
 
 def rows_of_each_kind(rows: Iterable[zoo.Row]) -> Iterator[zoo.Row]:

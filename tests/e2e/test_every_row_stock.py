@@ -23,7 +23,7 @@ from model_store.signature import Identity, Signature
 from model_store.sums import sha256
 from model_store.threads import cpu_threads
 from tests.e2e.stock import StockTorchServe, stock_torchserve
-from tests.rows import forget_traced_nets, lively
+from tests.rows import lively
 
 # Of each family and attention that the demo's nets do not have a quick one.
 SMALL = ("eca_resnet18", "sknet26", "se_mobilenet_v2", "se_bn_inception", "cbam_resnet50", "bam_resnet50")
@@ -31,13 +31,6 @@ LOADING_TIMEOUT_S = 300.0
 TOP = 5
 SEED = 2
 PATIENT = pytest.mark.timeout(600, func_only=True)
-
-
-@pytest.fixture(autouse=True)
-def _memory() -> Iterator[None]:
-    """Each test's net is gone before the next one's is built."""
-    yield
-    forget_traced_nets()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from model_store import zoo
 from model_store.nets.gate import ChannelGate
 from model_store.script import ExportedNet, export, load
-from tests.rows import forget_traced_nets, images, lively, rows_of_each_kind
+from tests.rows import images, lively, rows_of_each_kind
 
 QUICK = ("eca_resnet20", "sk_resnet20", "se_resnet20_r4")
 # Those of the demo go through all of this wherever the demo is built.
@@ -20,13 +19,6 @@ ROWS = [row for row in zoo.TABLE.values() if not row.name.startswith("digits_")]
 # For those that are not to take long: enough for five halvings, and for what is global to differ from local.
 SMALL_SIDE = 64
 SEED = 1
-
-
-@pytest.fixture(autouse=True)
-def _memory() -> Iterator[None]:
-    """Each test's net is gone before the next one's is built."""
-    yield
-    forget_traced_nets()
 
 
 @pytest.mark.exhaustive

@@ -1,11 +1,13 @@
 """TorchScript export: proven equal or refused, gates in order, the same bytes every time."""
 
+import gc
 import subprocess
 import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch import Tensor, nn
@@ -176,6 +178,22 @@ def test_without_real_inputs_random_ones_travel() -> None:
 def test_large_inputs_are_proven_on_small_batches() -> None:
     """At 224 x 224 a batch of 16 would show nothing new."""
     assert [len(batch) for batch in proof_inputs((224, 224)).all] == [1, 2, 3]
+
+
+def test_memory_is_given_back() -> None:
+    """However many nets one process turns into TorchScript, it holds none of their weights afterwards."""
+    net = nn.Sequential(nn.Conv2d(3, 768, 3), nn.Conv2d(768, 768, 3), nn.BatchNorm2d(768), nn.Flatten())
+    megabytes = sum(weight.numel() for weight in net.parameters()) * 4 / 1e6
+    assert megabytes > 20
+
+    def grown() -> float:
+        before = psutil.Process().memory_info().rss
+        export(net, input_size=(5, 5))
+        gc.collect()
+        return (psutil.Process().memory_info().rss - before) / 1e6
+
+    grown()
+    assert sum(grown() for _ in range(3)) < 2 * megabytes
 
 
 @pytest.mark.parametrize("size", [SIZE, (160, 160)])
