@@ -120,7 +120,7 @@ def test_a_class_of_one_s_own_may_stand_in_any_place() -> None:
     style = BlockStyle(attention=lambda c: SqueezeExcitation(c, bias=False), position="3x3")
     net = ResNet(block=Bottleneck, depths=(3, 4, 6, 3), style=style).build(CLASSES)
     weights = renamed(net.state_dict(), "attention_3x3.gate", "my_attention")
-    require_loaded(filled("se_resnet50_3x3", weights), weights)
+    require_loaded(filled("se_resnet50_3x3", weights, form="torch"), weights)
 
 
 # --- what does not fit ------------------------------------------------------------------------------------
