@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from model_store import counts, zoo
+from model_store.errors import InputError
 from model_store.options import CUDA_DTYPE, DEFAULT_OPTIONS, ServingOptions
 from model_store.pack import Archive, pack, write_archive
 from model_store.script import export
@@ -27,7 +28,7 @@ from model_store.signature import (
 from model_store.sums import sha256
 from model_store.weights.fill import Filled, fill
 from model_store.weights.read import WeightsFile, read
-from model_store.zoo import Form, Row
+from model_store.zoo import Form, Published, Row
 
 UNTRAINED_SEED: Final = 0
 READING: Final = "reading weights"
@@ -83,11 +84,47 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """What an archive says of its architecture, whether that is a row of the zoo or somebody else's.
+
+    Attributes:
+        name: What users ask for.
+        family: Of the backbone.
+        attention: none, se, eca, sk, ...
+        form: Which of two graphs that no weight's shape tells apart.
+        source: Where it is defined.
+        recipe: How its images are prepared where nobody says otherwise.
+        published: The accuracies that others published of it.
+    """
+
+    name: str
+    family: str
+    attention: str
+    form: Form
+    source: str
+    recipe: InputRecipe
+    published: tuple[Published, ...] = ()
+
+    @classmethod
+    def of_row(cls, row: Row, classes: int) -> Architecture:
+        """A row's; without its accuracies where the net tells another number of classes apart."""
+        return cls(
+            name=row.name,
+            family=row.family,
+            attention=row.attention,
+            form=row.form,
+            source=row.source,
+            recipe=input_recipe(row.recipe),
+            published=row.published if classes == row.classes else (),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadyNet:
     """A net that only has to be packed.
 
     Attributes:
-        row: What is known of it.
+        architecture: What is known of it.
         net: FP32 [N,3,H,W] -> logits FP32 [N,K].
         labels: K names, in the order of the logits.
         trained: False for random weights.
@@ -95,7 +132,7 @@ class ReadyNet:
         real: Preprocessed real inputs FP32 [n,3,H,W] for the proof; None: there are none.
     """
 
-    row: Row
+    architecture: Architecture
     net: nn.Module
     labels: tuple[str, ...]
     trained: bool = True
@@ -125,21 +162,55 @@ def build_checkpoint(
     order.on_step(BUILDING)
     filled = fill(row, file, classes=len(labels), form=order.provenance.form)
     order.on_filled(filled)
-    card = {**file.card, "weights": _weights_card(file, filled, order.provenance)}
-    ready = ReadyNet(row=filled.row, net=filled.net, labels=labels, card=card)
+    weights_card = {
+        **file_card(file, filled.layout.name, order.provenance),
+        "form": filled.row.form,
+        "settings": dict(filled.settings),
+    }
+    card = {**file.card, "weights": weights_card}
+    found = Architecture.of_row(filled.row, len(labels))
+    ready = ReadyNet(architecture=found, net=filled.net, labels=labels, card=card)
     return write_archive(output, pack_net(ready, order))
 
 
 def build_untrained(architecture: str, labels: tuple[str, ...] | None, order: Order, output: Path) -> Path:
     """Package a zoo net with random weights, always the same ones; its signature says so."""
     row = zoo.get(architecture)
-    names = tuple(f"class {index}" for index in range(row.classes)) if labels is None else labels
+    names = numbered_labels(row.classes) if labels is None else labels
     require_labels(names)
     order.on_step(BUILDING)
+    ready = ReadyNet(
+        architecture=Architecture.of_row(row, len(names)),
+        net=with_random_weights(row.build, len(names)),
+        labels=names,
+        trained=False,
+    )
+    return write_archive(output, pack_net(ready, order))
+
+
+def numbered_labels(classes: int) -> tuple[str, ...]:
+    """Names for classes that nobody has named."""
+    return tuple(f"class {index}" for index in range(classes))
+
+
+def with_random_weights(build: Callable[[int], nn.Module], classes: int) -> nn.Module:
+    """Build a net with random weights, always the same ones."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(UNTRAINED_SEED)
-        net = row.build(len(names))
-    return write_archive(output, pack_net(ReadyNet(row=row, net=net, labels=names, trained=False), order))
+        return build(classes)
+
+
+def labels_of_checkpoint(labels: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the labels, which trained weights cannot do without.
+
+    Raises:
+        InputError: There are none.
+    """
+    if labels is None:
+        raise InputError(
+            "--labels is required with --checkpoint: one class a line, in the order of the logits"
+        )
+    return labels
 
 
 def input_recipe(recipe: zoo.Recipe) -> InputRecipe:
@@ -154,7 +225,7 @@ def pack_net(ready: ReadyNet, order: Order) -> Archive:
     Raises:
         ParityError: No TorchScript form computes what the net computes.
     """
-    row, recipe = ready.row, order.recipe or input_recipe(ready.row.recipe)
+    architecture, recipe = ready.architecture, order.recipe or ready.architecture.recipe
     order.on_step(PROVING)
     exported = export(ready.net, input_size=recipe.size, real=ready.real)
     macs = counts.macs(ready.net, recipe.size)
@@ -166,9 +237,9 @@ def pack_net(ready: ReadyNet, order: Order) -> Archive:
         weights_sha256=sha256(exported.model),
         parity=exported.parity,
         card={
-            "source": row.source,
-            "form": row.form,
-            **_published_card(row, len(ready.labels)),
+            "source": architecture.source,
+            "form": architecture.form,
+            **_published_card(architecture),
             **ready.card,
             "parameters": counts.parameters(ready.net),
             "macs": macs,
@@ -182,30 +253,26 @@ def pack_net(ready: ReadyNet, order: Order) -> Archive:
 
 def _identity(ready: ReadyNet, order: Order) -> Identity:
     return Identity(
-        name=order.name or ready.row.name,
+        name=order.name or ready.architecture.name,
         version=order.version,
-        architecture=ready.row.name,
-        family=ready.row.family,
-        attention=ready.row.attention,
+        architecture=ready.architecture.name,
+        family=ready.architecture.family,
+        attention=ready.architecture.attention,
         trained=ready.trained,
     )
 
 
-def _weights_card(file: WeightsFile, filled: Filled, provenance: Provenance) -> dict[str, Any]:
-    """What the card says of where the weights come from; None: not said."""
+def file_card(file: WeightsFile, layout: str, provenance: Provenance) -> dict[str, Any]:
+    """What the card says of where a file's weights come from; None: not said."""
     return {
         "source": provenance.source,
         "file": file.path.name,
         "sha256": file.sha256,
-        "layout": filled.layout.name,
-        "form": filled.row.form,
-        "settings": dict(filled.settings),
+        "layout": layout,
         "licence": provenance.licence,
     }
 
 
-def _published_card(row: Row, classes: int) -> dict[str, Any]:
-    """The accuracies that others published, where the net still tells the same number of classes apart."""
-    if not row.published or classes != row.classes:
-        return {}
-    return {"published": [asdict(one) for one in row.published]}
+def _published_card(architecture: Architecture) -> dict[str, Any]:
+    """The accuracies that others published, if there are any."""
+    return {"published": [asdict(one) for one in architecture.published]} if architecture.published else {}

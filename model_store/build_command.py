@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from model_store import digits
-from model_store.build import STEPS, Order, build_checkpoint, build_untrained
+from model_store.build import STEPS, Order, build_checkpoint, build_untrained, labels_of_checkpoint
 from model_store.demo import DEMO, Listener, build_demo
 from model_store.errors import InputError
 from model_store.options import ServingOptions
@@ -45,10 +45,8 @@ def zoo_net(architecture: str, weights: Path | None, labels: Path | None, order:
         InputError: Weights without labels, or files that cannot be used.
     """
     names = None if labels is None else read_labels(labels)
-    if weights is not None and names is None:
-        raise InputError(
-            "--labels is required with --checkpoint: one class a line, in the order of the logits"
-        )
+    if weights is not None:
+        names = labels_of_checkpoint(names)
     with _steps(order.name or architecture) as steps:
         told = replace(
             order,

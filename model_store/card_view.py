@@ -78,6 +78,20 @@ def _percent(value: object) -> str:
     return f"{value:.2%}" if isinstance(value, int | float) else text(value)
 
 
+def resized(size: Sequence[int], method: str, to: Sequence[int], interpolation: str) -> str:
+    """Say how an image gets a net's height and width; sizes are (H, W), methods signature.json's."""
+    how = f"stretched to {size[0]}x{size[1]}"
+    if method == "shorter_side":
+        how = f"shorter side to {to[0]}, centre {size[0]}x{size[1]}"
+    return f"{how}, {interpolation}"
+
+
+def scaled(mean: Sequence[float], std: Sequence[float]) -> str:
+    """Say what becomes of its bytes."""
+    means, stds = (" ".join(f"{value:g}" for value in values) for values in (mean, std))
+    return f"0 to 1, mean {means}, std {stds}"
+
+
 def mapping(value: object) -> Mapping[str, Any]:
     """Return what maps names to values; anything else as if it were empty."""
     return value if isinstance(value, Mapping) else {}

@@ -62,9 +62,9 @@ def inspect(
     Example: attnserve inspect model_store/archives/digits_se.mar
     """
     with told_briefly():
-        from model_store.inspect_archive import inspect as read  # noqa: PLC0415
-        from model_store.inspect_view import show_inspection  # noqa: PLC0415
-        from model_store.show import console  # noqa: PLC0415
+        from model_store.inspect_archive import inspect as read
+        from model_store.inspect_view import show_inspection
+        from model_store.show import console
 
         found = read(archive)
         if as_json:
@@ -177,8 +177,8 @@ def build(  # noqa: PLR0913, PLR0917  typer makes an option of each parameter
             max_image_pixels=max_image_pixels,
             response_timeout_s=response_timeout_s,
         )
-        from model_store import build_command  # noqa: PLC0415
-        from model_store.build import Order, Provenance  # noqa: PLC0415
+        from model_store import build_command
+        from model_store.build import Order, Provenance
 
         if demo:
             build_command.demo(output, options, samples=samples, checkpoints=checkpoints, force=force)

@@ -46,13 +46,13 @@ def evaluate(  # noqa: PLR0913, PLR0917  typer makes an option of each parameter
     with told_briefly():
         if errors is not None:
             require_file("errors", errors)
-        from model_store import evaluate as measuring  # noqa: PLC0415  see the module's docstring
-        from model_store.dataset import read_dataset  # noqa: PLC0415
-        from model_store.evaluation import write_mistakes  # noqa: PLC0415
-        from model_store.evaluation_view import show_evaluation  # noqa: PLC0415
-        from model_store.pack import write_card  # noqa: PLC0415
-        from model_store.served import ServedArchive  # noqa: PLC0415
-        from model_store.show import console  # noqa: PLC0415
+        from model_store import evaluate as measuring
+        from model_store.dataset import read_dataset
+        from model_store.evaluation import write_mistakes
+        from model_store.evaluation_view import show_evaluation
+        from model_store.pack import write_card
+        from model_store.served import ServedArchive
+        from model_store.show import console
 
         with _loading(archive):
             served = ServedArchive(archive, gpu=gpu)

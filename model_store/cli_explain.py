@@ -40,7 +40,7 @@ def explain(
     """
     with told_briefly():
         _require_png(output)
-        from model_store.explain import find_archive, read_image  # noqa: PLC0415  see the module's docstring
+        from model_store.explain import find_archive, read_image
 
         archives = [find_archive(model, store) for model in models]
         encoded = read_image(image)
@@ -55,7 +55,7 @@ def explain(
 def _require_png(output: Path | None) -> None:
     if output is None:
         return
-    import matplotlib  # noqa: F401, ICN001, PLC0415  whether it is there is told before the work, not after
+    import matplotlib  # noqa: F401, ICN001  whether it is there is told before the work, not after
 
     if output.suffix.lower() != ".png":
         raise InputError(f"output: must end in .png, got {str(output)!r}")
@@ -63,7 +63,7 @@ def _require_png(output: Path | None) -> None:
 
 
 def _explained(encoded: bytes, archives: Sequence[Path]) -> list[Explained]:
-    from model_store.explain import explain as explain_one  # noqa: PLC0415  see the module's docstring
+    from model_store.explain import explain as explain_one
 
     nets = []
     stderr = Console(stderr=True)
@@ -75,14 +75,14 @@ def _explained(encoded: bytes, archives: Sequence[Path]) -> list[Explained]:
 
 
 def _draw(output: Path, encoded: bytes, nets: Sequence[Explained]) -> None:
-    from model_store.explain_figure import draw  # noqa: PLC0415  matplotlib comes with an extra
+    from model_store.explain_figure import draw  # matplotlib comes with an extra
 
     picture = draw(encoded, nets)
     write_atomically(output, picture)
 
 
 def _show(image: Path, nets: Sequence[Explained], *, as_json: bool) -> None:
-    from model_store import explain_view, show  # noqa: PLC0415  see the module's docstring
+    from model_store import explain_view, show
 
     if as_json:
         document = {"image": str(image), "variants": [net.as_dict() for net in nets]}

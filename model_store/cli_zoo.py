@@ -51,7 +51,7 @@ def zoo(  # noqa: PLR0913, PLR0917  typer makes an option of each parameter
                 raise InputError(f"{', '.join(foreign)} cannot be combined with a name, got {name!r}")
             _one(name, as_json=as_json)
             return
-        from model_store import listing, show, zoo_view  # noqa: PLC0415  see the module's docstring
+        from model_store import listing, show, zoo_view
 
         wanted = listing.Filter(family=family, attention=attention, form=form)
         rows = listing.in_order(listing.filtered(listing.listing(), wanted), sort, reverse=reverse)
@@ -67,7 +67,7 @@ def _one(name: str, *, as_json: bool) -> None:
     with Console(stderr=True).status(
         f"{escape(name)}: loading torch, following the net"
     ):  # only on a terminal
-        from model_store import show, zoo_view  # noqa: PLC0415  see the module's docstring
+        from model_store import show, zoo_view
 
         found = zoo_view.portrait(name)
     if as_json:

@@ -10,7 +10,7 @@ from typing import Final
 from torch import nn
 
 from model_store import checkpoint, digits, zoo
-from model_store.build import Order, ReadyNet, input_recipe, pack_net
+from model_store.build import Architecture, Order, ReadyNet, input_recipe, pack_net
 from model_store.options import DEFAULT_OPTIONS, ServingOptions
 from model_store.pack import is_current, write_archive
 from model_store.sums import SUMS, read_sums, sha256
@@ -94,7 +94,8 @@ def _keep_weights(path: Path, architecture: str, net: nn.Module, report: Report)
 def _trained(row: zoo.Row, net: nn.Module, report: Report, data: digits.Digits) -> ReadyNet:
     real = digits.to_inputs(data.held_out.pixels, input_recipe(row.recipe))
     card = {**report.as_card(), "weights": {"source": "trained by attnserve build --demo"}}
-    return ReadyNet(row=row, net=net, labels=digits.LABELS, card=card, real=real)
+    architecture = Architecture.of_row(row, len(digits.LABELS))
+    return ReadyNet(architecture=architecture, net=net, labels=digits.LABELS, card=card, real=real)
 
 
 def _up_to_date(path: Path, options: ServingOptions) -> bool:

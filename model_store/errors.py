@@ -9,6 +9,9 @@ BuildError
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class BuildError(Exception):
     """Any expected failure of the foundry; its text is fit for a user's eyes."""
@@ -28,3 +31,15 @@ class ParityError(BuildError):
 
 class TrainingError(BuildError):
     """Training ended below the required accuracy; the text gives both figures."""
+
+
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str:
+    """Return what a message offers instead of an unknown name: up to three like it, else the first three.
+
+    Args:
+        name: The unknown one.
+        known: Those that there are.
+        cutoff: How like, from 0 to 1, as difflib measures it.
+    """
+    names = list(known)
+    return ", ".join(difflib.get_close_matches(name, names, n=3, cutoff=cutoff) or names[:3])

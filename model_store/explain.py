@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from model_store.errors import ArchiveError, InputError
+from model_store.errors import ArchiveError, InputError, nearest
 from model_store.gate_figures import Floats, GateFigures, figures
 from model_store.served import ServedArchive
 
@@ -158,6 +157,5 @@ def find_archive(model: str, store: Path) -> Path:
         return names[model]
     if given.suffix == _SUFFIX or len(given.parts) > 1:
         raise InputError(f"model: there is no file {model!r}")
-    nearest = difflib.get_close_matches(model, names, n=3, cutoff=0.5) or list(names)[:3]
-    there = f"such as {', '.join(nearest)}" if nearest else "but there are no archives in it"
+    there = f"such as {nearest(model, names)}" if names else "but there are no archives in it"
     raise InputError(f"model: must be an archive or the name of one in {store}, {there}, got {model!r}")

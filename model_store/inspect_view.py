@@ -104,15 +104,12 @@ def _weights(signature: Mapping[str, Any], card: Mapping[str, Any]) -> dict[str,
 
 def _images(signature: Mapping[str, Any]) -> dict[str, str]:
     recipe, labels = signature["input"], signature["labels"]
-    height, width = recipe["size"]
     resize = recipe["resize"]
-    how = f"stretched to {height}x{width}"
-    if resize["method"] == "shorter_side":
-        how = f"shorter side to {resize['size'][0]}, centre {height}x{width}"
-    mean, std = (" ".join(f"{value:g}" for value in recipe[name]) for name in ("mean", "std"))
+    resized = card_view.resized(recipe["size"], resize["method"], resize["size"], resize["interpolation"])
+    scaled = card_view.scaled(recipe["mean"], recipe["std"])
     more = ", ..." if len(labels) > _LABELS else ""
     return {
-        "preprocessing": f"RGB, {how}, {resize['interpolation']}, 0 to 1, mean {mean}, std {std}",
+        "preprocessing": f"RGB, {resized}, {scaled}",
         "labels": f"{len(labels)}: {', '.join(labels[:_LABELS])}{more}",
     }
 

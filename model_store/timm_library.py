@@ -6,7 +6,6 @@ types does not pass, so it is handled as untyped here, and nowhere else.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import logging
 import math
@@ -19,7 +18,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from model_store.errors import BuildError, InputError
+from model_store.errors import BuildError, InputError, nearest
 from model_store.zoo import Form, Recipe
 
 ATTENTIONS: Final[Mapping[str, str]] = MappingProxyType(
@@ -45,7 +44,7 @@ ATTENTIONS: Final[Mapping[str, str]] = MappingProxyType(
 _INTERPOLATIONS: Final = ("bilinear", "bicubic")
 _IMAGENET: Final = "in1k"  # part of the tag of weights for ImageNet's 1000 classes
 _CHANNELS: Final = 3
-_NEAREST: Final = 3
+_CUTOFF: Final = 0.3  # of timm's long names, with tags, those that share a part are near
 
 
 def version() -> str:
@@ -69,12 +68,14 @@ def config_of(name: str) -> dict[str, Any]:
     """
     timm = _library("timm")
     if not timm.is_model(name):
-        raise InputError(f"timm: {name!r} must be one of its nets, such as {_near(name, timm.list_models())}")
+        raise InputError(
+            f"timm: {name!r} must be one of its nets, such as {nearest(name, timm.list_models(), cutoff=_CUTOFF)}"
+        )
     try:
         return dict(timm.models.get_pretrained_cfg(name).to_dict())
     except RuntimeError as error:
         architecture = name.partition(".")[0]
-        known = _near(name, timm.list_pretrained(f"{architecture}.*"))
+        known = nearest(name, timm.list_pretrained(f"{architecture}.*"), cutoff=_CUTOFF)
         raise InputError(
             f"timm: {name!r} must be a net and one of its weights, such as {known or architecture}"
         ) from error
@@ -104,7 +105,7 @@ def require_weights(name: str, config: Mapping[str, Any]) -> None:
         InputError: Naming the nearest that have.
     """
     if not (config.get("hf_hub_id") or config.get("url")):
-        near = _near(name, _library("timm").list_pretrained())
+        near = nearest(name, _library("timm").list_pretrained(), cutoff=_CUTOFF)
         raise InputError(f"timm: {name!r} must be a net with weights, such as {near}")
 
 
@@ -210,10 +211,6 @@ def _quiet_hub() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-def _near(name: str, known: list[str]) -> str:
-    return ", ".join(difflib.get_close_matches(name, known, n=_NEAREST, cutoff=0.3) or known[:_NEAREST])
 
 
 def _first_line(error: Exception) -> str:

@@ -12,26 +12,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from model_store import counts, timm_library
+from model_store import timm_library
 from model_store.build import (
     BUILDING,
     READING,
-    UNTRAINED_SEED,
+    Architecture,
     Order,
-    Provenance,
     ReadyNet,
+    file_card,
     input_recipe,
+    labels_of_checkpoint,
+    numbered_labels,
     pack_net,
+    with_random_weights,
 )
 from model_store.errors import InputError
 from model_store.pack import write_archive
-from model_store.signature import InputRecipe, require_labels
+from model_store.signature import require_labels
 from model_store.weights.fill import fill_same_names
-from model_store.weights.read import WeightsFile, read
-from model_store.zoo import Recipe, Row
+from model_store.weights.read import read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,40 +81,20 @@ def build_timm(wanted: TimmNet, order: Order, output: Path) -> Path:
     recipe = order.recipe or input_recipe(timm_library.recipe_of(wanted.name, config))
     found = _found(wanted, config, order)
     ready = ReadyNet(
-        row=_row(wanted.name, found, recipe),
+        architecture=Architecture(
+            name=f"timm/{wanted.name}",
+            family=timm_library.family_of(wanted.name),
+            attention=timm_library.attention_of(found.net),
+            form=timm_library.form_of(wanted.name),
+            source=f"timm {timm_library.version()}: {wanted.name}",
+            recipe=recipe,
+        ),
         net=found.net,
         labels=found.labels,
         trained=wanted.pretrained or wanted.weights is not None,
         card={"weights": dict(found.weights)} if found.weights else {},
     )
-    return write_archive(output, pack_net(ready, replace(order, recipe=recipe)))
-
-
-def _row(name: str, found: _Found, recipe: InputRecipe) -> Row:
-    """Return the line that the zoo's table would have for the net."""
-    return Row(
-        name=f"timm/{name}",
-        family=timm_library.family_of(name),
-        attention=timm_library.attention_of(found.net),
-        build=partial(timm_library.make, name),
-        parameters=counts.parameters(found.net),
-        macs=counts.macs(found.net, recipe.size),
-        classes=len(found.labels),
-        recipe=_zoo_recipe(recipe),
-        form=timm_library.form_of(name),
-        source=f"timm {timm_library.version()}: {name}",
-    )
-
-
-def _zoo_recipe(recipe: InputRecipe) -> Recipe:
-    return Recipe(
-        input_size=recipe.size,
-        resize_method=recipe.resize.method,
-        resize_size=recipe.resize.size,
-        interpolation=recipe.resize.interpolation,
-        mean=recipe.mean,
-        std=recipe.std,
-    )
+    return write_archive(output, pack_net(ready, order))
 
 
 def _found(wanted: TimmNet, config: Mapping[str, Any], order: Order) -> _Found:
@@ -123,20 +104,17 @@ def _found(wanted: TimmNet, config: Mapping[str, Any], order: Order) -> _Found:
         return _fetched(wanted, config, order)
     labels = wanted.labels
     if labels is None:
-        labels = tuple(f"class {index}" for index in range(config["num_classes"]))
+        labels = numbered_labels(config["num_classes"])
     return _Found(net=_made(wanted.name, labels, order), labels=labels)
 
 
 def _from_file(wanted: TimmNet, path: Path, order: Order) -> _Found:
-    if wanted.labels is None:
-        raise InputError(
-            "--labels is required with --checkpoint: one class a line, in the order of the logits"
-        )
+    labels = labels_of_checkpoint(wanted.labels)
     order.on_step(READING)
     file = read(path)
-    net = _made(wanted.name, wanted.labels, order)
-    fill_same_names(net, file, classes=len(wanted.labels))
-    return _Found(net=net, labels=wanted.labels, weights=_of_file(file, order.provenance))
+    net = _made(wanted.name, labels, order)
+    fill_same_names(net, file, classes=len(labels))
+    return _Found(net=net, labels=labels, weights=file_card(file, "timm", order.provenance))
 
 
 def _fetched(wanted: TimmNet, config: Mapping[str, Any], order: Order) -> _Found:
@@ -158,20 +136,7 @@ def _made(name: str, labels: tuple[str, ...], order: Order) -> nn.Module:
     """Return a net with random weights, always the same ones."""
     require_labels(labels)
     order.on_step(BUILDING)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(UNTRAINED_SEED)
-        return timm_library.make(name, len(labels))
-
-
-def _of_file(file: WeightsFile, provenance: Provenance) -> dict[str, Any]:
-    """Return what the card says of weights from a file."""
-    return {
-        "source": provenance.source,
-        "file": file.path.name,
-        "sha256": file.sha256,
-        "layout": "timm",
-        "licence": provenance.licence,
-    }
+    return with_random_weights(partial(timm_library.make, name), len(labels))
 
 
 def _of_config(config: Mapping[str, Any]) -> dict[str, Any]:

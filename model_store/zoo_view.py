@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from rich.markup import escape
 
-from model_store import zoo
+from model_store import card_view, zoo
 from model_store.listing import Listed, listed
 from model_store.show import plain_table, show_pairs, show_rows, show_table
 from model_store.stages import Cost, Kind, Outline, Stage, outline
@@ -137,12 +137,9 @@ def _facts(found: Portrait) -> Mapping[str, str]:
 
 def preprocessing(recipe: zoo.Recipe) -> str:
     """Say how an image becomes a net's input."""
-    height, width = recipe.input_size
-    how = f"stretched to {height}x{width}"
-    if recipe.resize_method == "shorter_side":
-        how = f"shorter side to {recipe.resize_size[0]}, centre {height}x{width}"
-    mean, std = (" ".join(f"{value:g}" for value in values) for values in (recipe.mean, recipe.std))
-    return f"{how}, {recipe.interpolation}, 0 to 1, mean {mean}, std {std}"
+    size, method, to = recipe.input_size, recipe.resize_method, recipe.resize_size
+    resized = card_view.resized(size, method, to, recipe.interpolation)
+    return f"{resized}, {card_view.scaled(recipe.mean, recipe.std)}"
 
 
 def _show_published(out: Console, row: Listed) -> None:

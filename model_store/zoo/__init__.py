@@ -4,13 +4,13 @@ Only facts live here, one row a net; how a net is made is in `model_store.nets`.
 are written down, not computed: the tests count and compare.
 """
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import chain
 from types import MappingProxyType
 from typing import Final
 
+from model_store.errors import nearest
 from model_store.zoo import ablations, accuracies, caffe, others, released, resnets, small, timms
 from model_store.zoo.row import (
     Form,
@@ -62,9 +62,8 @@ def get(name: str) -> Row:
     """
     if name in TABLE:
         return TABLE[name]
-    nearest = difflib.get_close_matches(name, TABLE, n=3, cutoff=0.5) or list(TABLE)[:3]
     raise UnknownArchitectureError(
-        f"architecture must be in the zoo, such as {', '.join(nearest)}, got {name!r}"
+        f"architecture must be in the zoo, such as {nearest(name, TABLE)}, got {name!r}"
     )
 
 
