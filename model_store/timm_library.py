@@ -68,9 +68,8 @@ def config_of(name: str) -> dict[str, Any]:
     """
     timm = _library("timm")
     if not timm.is_model(name):
-        raise InputError(
-            f"timm: {name!r} must be one of its nets, such as {nearest(name, timm.list_models(), cutoff=_CUTOFF)}"
-        )
+        near = nearest(name, timm.list_models(), cutoff=_CUTOFF)
+        raise InputError(f"timm: {name!r} must be one of its nets, such as {near}")
     try:
         return dict(timm.models.get_pretrained_cfg(name).to_dict())
     except RuntimeError as error:
