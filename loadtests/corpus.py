@@ -1,40 +1,47 @@
-"""The images that the load tests send: handwritten digits with a known label, and files that are no image.
+"""What the load tests send: pictures with a known label, photographs, and files that must be refused.
 
-The digits are the held-out ones that `attnserve build --demo --samples FOLDER` writes as LABEL-N.png.
+The pictures are the held-out digits that `attnserve build --demo --samples FOLDER` writes as LABEL-N.png, or
+anybody's own: files of that name, or a folder for each label.
 """
 
 from __future__ import annotations
 
 import io
-import random
+import math
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
-from PIL import Image
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from loadtests.photographs import photographs
+from loadtests.sample import Sample
+from loadtests.unusable import corrupt, oversized
 
 JPEG_QUALITY: Final = 95
-_FILE_NAME: Final = re.compile(r"(?P<label>[0-9])-[0-9]+\.png")
+MOST_PICTURES: Final = 64  # that are kept decoded
+LARGEST_SIDE: Final = 256  # of those, in pixels; larger ones are shrunk
+
+_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"})
+_FILE_NAME: Final = re.compile(r"(?P<label>.+)-[0-9]+")
+
+Pixels: TypeAlias = NDArray[np.uint8]
 
 
 class CorpusError(Exception):
-    """There are no samples to send; the message says how to make them."""
+    """There are no samples to send, or one cannot be read; the message says which, and what to do."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One encoded image.
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A sample with a label, decoded: uint8 [H,W,3], RGB."""
 
-    Attributes:
-        name: Where it comes from, for messages.
-        label: The right answer; "" where the only right answer is a refusal.
-        encoded: The file's bytes.
-    """
-
-    name: str
-    label: str
-    encoded: bytes
+    sample: Sample
+    pixels: Pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,57 +49,86 @@ class Corpus:
     """What there is to draw from.
 
     Attributes:
-        good: Images with a label.
+        labelled: Images with a label.
+        pictures: Some of them, decoded.
         corrupt: Bytes that no decoder can read.
+        oversized: Small files that announce more pixels than anybody decodes.
+        photographs: Images of which nobody knows the label.
+        left_out: What is missing here and why, in sentences.
     """
 
-    good: tuple[Sample, ...]
+    labelled: tuple[Sample, ...]
+    pictures: tuple[Picture, ...]
     corrupt: tuple[Sample, ...]
-
-    def draw(self, count: int, chance: random.Random) -> tuple[Sample, ...]:
-        """Images with a label, the same one perhaps twice."""
-        return tuple(chance.choices(self.good, k=count))
-
-    def draw_with_corrupt(self, count: int, chance: random.Random) -> tuple[Sample, ...]:
-        """Images with a label, but for one at a random place that is corrupt."""
-        samples = list(self.draw(count, chance))
-        samples[chance.randrange(count)] = chance.choice(self.corrupt)
-        return tuple(samples)
+    oversized: tuple[Sample, ...]
+    photographs: tuple[Sample, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def read_corpus(folder: Path) -> Corpus:
-    """Read every LABEL-N.png of a folder, and encode each as JPEG, too.
+    """Read the samples of a folder, LABEL-N.png and LABEL/ANY.jpg; each PNG is sent as JPEG, too.
 
     Raises:
-        CorpusError: There is none.
+        CorpusError: There is none, or one is no image.
     """
-    good: list[Sample] = []
-    for path in sorted(folder.glob("*.png")):
-        if found := _FILE_NAME.fullmatch(path.name):
-            png = path.read_bytes()
-            good.append(Sample(name=path.name, label=found["label"], encoded=png))
-            good.append(Sample(name=f"{path.stem}.jpg", label=found["label"], encoded=_as_jpeg(png)))
-    if not good:
+    labelled = tuple(sample for label, path in _files(folder) for sample in _samples(label, path, folder))
+    if not labelled:
         raise CorpusError(
-            f"samples: {folder} holds no LABEL-N.png; `attnserve build --demo --samples {folder}` writes them"
+            f"samples: {folder} holds no LABEL-N.png and no folder LABEL with images; "
+            f"`attnserve build --demo --samples {folder}` writes digits"
         )
-    return Corpus(good=tuple(good), corrupt=_corrupt(good))
+    photos, left_out = _photographs()
+    return Corpus(
+        labelled=labelled,
+        pictures=tuple(_picture(sample) for sample in _spread(labelled)),
+        corrupt=corrupt(),
+        oversized=oversized(),
+        photographs=photos,
+        left_out=left_out,
+    )
 
 
-def _as_jpeg(png: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with Image.open(io.BytesIO(png)) as image:
-        image.convert("RGB").save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return buffer.getvalue()
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Labels and files, in the same order everywhere."""
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES):
+        folders = path.relative_to(folder).parts[:-1]
+        if not folders and (found := _FILE_NAME.fullmatch(path.stem)):
+            yield found["label"], path
+        elif len(folders) == 1:
+            yield folders[0], path
 
 
-def _corrupt(good: list[Sample]) -> tuple[Sample, ...]:
-    png, jpeg = good[0].encoded, good[1].encoded
-    files = {
-        "half a PNG": png[: len(png) // 2],
-        "half a JPEG": jpeg[: len(jpeg) // 2],
-        "a PNG of noise": png[:8] + bytes(range(256)),
-        "text": b"this is no image",
-        "nothing": b"",
-    }
-    return tuple(Sample(name=name, label="", encoded=encoded) for name, encoded in files.items())
+def _samples(label: str, path: Path, folder: Path) -> Iterator[Sample]:
+    sample = Sample(name=str(path.relative_to(folder)), label=label, encoded=path.read_bytes())
+    yield sample
+    if path.suffix.lower() == ".png":
+        buffer = io.BytesIO()
+        _decoded(sample).save(buffer, "JPEG", quality=JPEG_QUALITY)
+        yield replace(sample, name=f"{sample.name} as JPEG", encoded=buffer.getvalue())
+
+
+def _decoded(sample: Sample) -> Image.Image:
+    """What a viewer shows, in RGB."""
+    try:
+        with Image.open(io.BytesIO(sample.encoded)) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, SyntaxError, ValueError) as error:
+        raise CorpusError(f"samples: {sample.name} is no image that can be read: {error}") from error
+
+
+def _picture(sample: Sample) -> Picture:
+    image = _decoded(sample)
+    image.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
+    return Picture(sample, np.asarray(image))
+
+
+def _spread(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """At most so many as are decoded, from all over the list, since it is sorted by label."""
+    return samples[:: math.ceil(len(samples) / MOST_PICTURES)]
+
+
+def _photographs() -> tuple[tuple[Sample, ...], tuple[str, ...]]:
+    try:
+        return photographs(), ()
+    except ImportError as error:
+        return (), (f"no photographs are sent: {error}",)

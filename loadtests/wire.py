@@ -1,4 +1,8 @@
-"""Questions to the gateway and its answers, in each form of the Open Inference Protocol that is tested."""
+"""Questions to the gateway over REST, in each form that is tested, and its answers.
+
+Those over gRPC are in `loadtests.grpc_wire`: our stubs and tritonclient's cannot be in one process, and
+what is here serves both.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,17 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from loadtests.corpus import Sample
-from serve.pb import open_inference_pb2 as pb
+from loadtests.questions import Answer, Floats, Question
 
 HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 OUTPUTS: Final = ("probabilities", "label")
 
-Floats: TypeAlias = NDArray[np.float32]
+# An array's dtype -> name, datatype and stored form of the tensor that it is sent as.
+_ARRAYS: Final = {"uint8": ("pixels", "UINT8", "u1"), "float32": ("input", "FP32", "<f4")}
 
 
 class AnswerError(Exception):
@@ -26,40 +29,23 @@ class AnswerError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """One inference request.
+class Tensor:
+    """What a question sends, in the protocol's terms; `raw` is its binary data."""
 
-    Attributes:
-        request_id: Comes back in the answer; shows whether two answers were exchanged.
-        model: Name of the model.
-        samples: The images, at least one.
-    """
-
-    request_id: str
-    model: str
-    samples: tuple[Sample, ...]
-
-    @property
-    def corrupt(self) -> int | None:
-        """Index of the first image that must be refused; None when all are good."""
-        return next((index for index, sample in enumerate(self.samples) if not sample.label), None)
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    raw: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What came back for N images.
-
-    Attributes:
-        request_id: Of the question.
-        model: That answered.
-        probabilities: float32 [N,K].
-        labels: N of them.
-    """
-
-    request_id: str
-    model: str
-    probabilities: Floats
-    labels: tuple[str, ...]
+def tensor_of(question: Question) -> Tensor:
+    """The question's only input."""
+    if question.array is None:
+        blobs = [sample.encoded for sample in question.samples]
+        return Tensor(name="image", datatype="BYTES", shape=(len(blobs),), raw=length_prefixed(blobs))
+    name, datatype, stored = _ARRAYS[question.array.dtype.name]
+    raw = question.array.astype(stored, copy=False).tobytes()
+    return Tensor(name=name, datatype=datatype, shape=question.array.shape, raw=raw)
 
 
 def length_prefixed(blobs: Sequence[bytes]) -> bytes:
@@ -67,57 +53,46 @@ def length_prefixed(blobs: Sequence[bytes]) -> bytes:
     return b"".join(struct.pack("<I", len(blob)) + blob for blob in blobs)
 
 
-def grpc_request(question: Question) -> pb.ModelInferRequest:
-    """The question for ModelInfer."""
-    blobs = [sample.encoded for sample in question.samples]
-    request = pb.ModelInferRequest(
-        model_name=question.model, id=question.request_id, raw_input_contents=[length_prefixed(blobs)]
-    )
-    request.inputs.add(name="image", datatype="BYTES", shape=[len(blobs)])
-    for name in OUTPUTS:
-        request.outputs.add(name=name)
-    return request
-
-
-def grpc_answer(response: pb.ModelInferResponse) -> Answer:
-    """Read ModelInfer's reply.
+def texts(raw: bytes) -> tuple[str, ...]:
+    """The elements of a raw BYTES tensor of UTF-8.
 
     Raises:
-        AnswerError: It is not what the protocol says.
+        ValueError: It is none.
     """
-    raw = {
-        tensor.name: blob
-        for tensor, blob in zip(response.outputs, response.raw_output_contents, strict=False)
-    }
-    shapes = {tensor.name: tuple(tensor.shape) for tensor in response.outputs}
-    try:
-        return Answer(
-            request_id=response.id,
-            model=response.model_name,
-            probabilities=np.frombuffer(raw["probabilities"], "<f4").reshape(shapes["probabilities"]),
-            labels=_texts(raw["label"]),
-        )
-    except (KeyError, ValueError, struct.error) as error:
-        raise AnswerError(f"the reply is malformed: {error!r}") from error
+    found: list[str] = []
+    at = 0
+    while at < len(raw):
+        (length,) = struct.unpack_from("<I", raw, at)
+        found.append(raw[at + 4 : at + 4 + length].decode())
+        at += 4 + length
+    return tuple(found)
+
+
+def text_of(value: object) -> str:
+    """A parameter's value, as JSON would write it but for the quotes around a text."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def rest_binary(question: Question) -> tuple[bytes, dict[str, str]]:
     """Body and headers of a POST to /infer with binary tensor data in both directions."""
-    blob = length_prefixed([sample.encoded for sample in question.samples])
-    tensor = _image_tensor(question) | {"parameters": {"binary_data_size": len(blob)}}
-    document = _document(question, tensor) | {"parameters": {"binary_data_output": True}}
-    header = json.dumps(document).encode()
+    tensor = tensor_of(question)
+    fields = _fields(tensor) | {"parameters": {"binary_data_size": len(tensor.raw)}}
+    header = json.dumps(_document(question, fields, {"binary_data_output": True})).encode()
     headers = {HEADER_LENGTH: str(len(header)), "Content-Type": "application/octet-stream"}
-    return header + blob, headers
+    return header + tensor.raw, headers
 
 
 def rest_json(question: Question) -> tuple[bytes, dict[str, str]]:
-    """Body and headers of a POST to /infer that is plain JSON, with the images in base64."""
-    tensor = _image_tensor(question) | {
-        "parameters": {"encoding": "base64"},
-        "data": [base64.b64encode(sample.encoded).decode() for sample in question.samples],
-    }
-    return json.dumps(_document(question, tensor)).encode(), {"Content-Type": "application/json"}
+    """Body and headers of a POST to /infer that is plain JSON, with encoded images in base64."""
+    fields = _fields(tensor_of(question))
+    if question.array is None:
+        encoded = [base64.b64encode(sample.encoded).decode() for sample in question.samples]
+        fields |= {"parameters": {"encoding": "base64"}, "data": encoded}
+    else:
+        fields |= {"data": question.array.ravel().tolist()}
+    # Without blanks: a tensor is a million commas.
+    body = json.dumps(_document(question, fields, {}), separators=(",", ":")).encode()
+    return body, {"Content-Type": "application/json"}
 
 
 def rest_answer(body: bytes, header_length: str | None) -> Answer:
@@ -130,8 +105,8 @@ def rest_answer(body: bytes, header_length: str | None) -> Answer:
     Raises:
         AnswerError: It is not what the protocol says.
     """
-    size = len(body) if header_length is None else int(header_length)
     try:
+        size = len(body) if header_length is None else int(header_length)
         document = json.loads(body[:size])
         outputs = {output["name"]: output for output in document["outputs"]}
         blobs = _blobs(document["outputs"], body[size:])
@@ -140,18 +115,29 @@ def rest_answer(body: bytes, header_length: str | None) -> Answer:
             model=document["model_name"],
             probabilities=_floats(outputs["probabilities"], blobs),
             labels=_labels(outputs["label"], blobs),
+            parameters={name: text_of(value) for name, value in document.get("parameters", {}).items()},
         )
-    except (KeyError, TypeError, ValueError, struct.error) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, struct.error) as error:
         raise AnswerError(f"the reply is malformed: {error!r}") from error
 
 
-def _image_tensor(question: Question) -> dict[str, Any]:
-    return {"name": "image", "datatype": "BYTES", "shape": [len(question.samples)]}
+def rest_refusal(body: bytes) -> str:
+    """What the gateway says instead of an answer; all of the body where that is not its JSON."""
+    try:
+        return str(json.loads(body)["error"])
+    except (KeyError, TypeError, ValueError):
+        return body.decode(errors="replace")
 
 
-def _document(question: Question, tensor: Mapping[str, Any]) -> dict[str, Any]:
+def _fields(tensor: Tensor) -> dict[str, Any]:
+    return {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
+
+
+def _document(question: Question, tensor: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     outputs = [{"name": name} for name in OUTPUTS]
-    return {"id": question.request_id, "inputs": [tensor], "outputs": outputs}
+    document = {"id": question.request_id, "inputs": [tensor], "outputs": outputs}
+    parameters = {**question.parameters, **more}
+    return document | ({"parameters": parameters} if parameters else {})
 
 
 def _blobs(outputs: Sequence[Mapping[str, Any]], tail: bytes) -> dict[str, bytes]:
@@ -176,14 +162,4 @@ def _floats(output: Mapping[str, Any], blobs: Mapping[str, bytes]) -> Floats:
 
 def _labels(output: Mapping[str, Any], blobs: Mapping[str, bytes]) -> tuple[str, ...]:
     blob = blobs.get(output["name"])
-    return tuple(output["data"]) if blob is None else _texts(blob)
-
-
-def _texts(blob: bytes) -> tuple[str, ...]:
-    texts: list[str] = []
-    at = 0
-    while at < len(blob):
-        (length,) = struct.unpack_from("<I", blob, at)
-        texts.append(blob[at + 4 : at + 4 + length].decode())
-        at += 4 + length
-    return tuple(texts)
+    return tuple(output["data"]) if blob is None else texts(blob)

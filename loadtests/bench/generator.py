@@ -15,8 +15,9 @@ from itertools import count
 import grpc
 import numpy as np
 
-from loadtests.corpus import Sample
-from loadtests.wire import Question, grpc_answer, grpc_request
+from loadtests.grpc_wire import grpc_answer, grpc_request
+from loadtests.questions import Question
+from loadtests.sample import Sample
 from serve.pb import open_inference_pb2 as pb
 from serve.pb.open_inference_pb2_grpc import GRPCInferenceServiceStub
 

@@ -58,7 +58,7 @@ def _columns(tensors: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, ...]]
 
 
 def _shelves(corpus: Corpus, size: tuple[int, int]) -> Iterator[Shelf]:
-    files = [Item(name=one.name, kind=Kind.IMAGE, payload=one.encoded) for one in corpus.good]
+    files = [Item(name=one.name, kind=Kind.IMAGE, payload=one.encoded) for one in corpus.labelled]
     yield Shelf(items=tuple(files), share=6)
     pictures: defaultdict[tuple[int, ...], list[Item]] = defaultdict(list)
     inputs = []

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import grpc
 import numpy as np
@@ -11,21 +16,54 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 
+from handlers.attn_decode import Decoder, ImageError, ImageLimits, check_pixels
 from loadtests.bench.generator import LoadError, steady_rate
+from loadtests.exchange import GRPC, NO_ANSWER, REST_JSON, Exchange
 from loadtests.scrape import Scrape
-from loadtests.tally import GRPC_OUTCOMES, HTTP_OUTCOMES, NO_ANSWER, Exchange, Kind, Tally, differences
+from loadtests.tally import Kind, Tally, differences, grpc_outcome, http_outcome
+from serve.core import messages
+from serve.core.batching import Limits
+from serve.core.errors import OverloadedError, TooLargeError
+from serve.core.lane import Lane, Ticket
+from serve.core.messages import Items, ModelRef
+from serve.core.query import Query
+from serve.core.ratelimit import RateLimiter
+from serve.core.room import Room
+from serve.edge.proto_bounds import check_bounds
+from serve.edge.status import STATUSES
 from serve.metrics import OUTCOME_LABELS, Metrics
+from serve.pb import open_inference_pb2 as pb
+
+UNANSWERED = Exchange(due=1.0, sent=1.0, ended=2.0, way=GRPC, kind="one image", model="digits_se")
 
 
 def test_a_tally_survives_its_file() -> None:
-    """The locustfile writes it, the runner reads it."""
+    """Workers send theirs to Locust's master, which writes the sums; the runner reads them."""
+    first, second = Tally(), Tally()
+    first.add(replace(UNANSWERED, served="digits_se", outcome="ok", right=3, judged=4))
+    first.receipts["accepted"] += 2
+    second.add(replace(UNANSWERED, served="digits_se", outcome="ok", right=1, judged=1))
+    second.add(replace(UNANSWERED, model="digits_sk", way=REST_JSON))
+    second.receipts.update(["accepted", "duplicate"])
+    total = Tally()
+    for tally in (first, second):
+        total.merge(Tally.of_json(json.loads(json.dumps(tally.as_json()))))
+    assert total.accuracy == pytest.approx(0.8)
+    assert total.requests == {Kind("digits_se", "grpc", "ok"): 2, Kind("digits_sk", "http", NO_ANSWER): 1}
+    assert total.receipts == {"accepted": 3, "duplicate": 1}
+
+
+def test_an_experiments_requests_count_for_the_arms() -> None:
+    """As the gateway counts them; one that nobody answered counts for the name that was asked."""
     tally = Tally()
-    tally.add(Exchange(model="digits_se", protocol="grpc", outcome="ok", right=3, judged=4))
-    tally.add(Exchange(model="digits_se", protocol="grpc", outcome="ok", right=1, judged=1))
-    tally.add(Exchange(model="digits_sk", protocol="http"))
-    assert Tally.of_json(json.loads(json.dumps(tally.as_json()))) == tally
-    assert tally.accuracy == pytest.approx(0.8)
-    assert tally.requests == {Kind("digits_se", "grpc", "ok"): 2, Kind("digits_sk", "http", NO_ANSWER): 1}
+    tally.add(replace(UNANSWERED, model="trial", served="digits_se", arm="control", outcome="ok"))
+    tally.add(replace(UNANSWERED, model="trial", served="digits_sk", arm="treatment", outcome="ok"))
+    tally.add(replace(UNANSWERED, model="trial", outcome="client_error"))
+    assert tally.requests == {
+        Kind("digits_se", "grpc", "ok"): 1,
+        Kind("digits_sk", "grpc", "ok"): 1,
+        Kind("trial", "grpc", "client_error"): 1,
+    }
 
 
 def test_nothing_judged_is_no_accuracy() -> None:
@@ -65,11 +103,171 @@ def test_counts_that_differ_are_named_in_both_directions() -> None:
     ]
 
 
+def test_an_end_that_was_not_seen_may_have_been_counted_once_under_any_outcome() -> None:
+    """Not twice, not under the other protocol, and never instead of one that was seen."""
+    ok, unseen = Kind("m", "grpc", "ok"), Kind("m", "grpc", NO_ANSWER)
+    ours = Counter({ok: 5, unseen: 2})
+    for theirs in (
+        {ok: 5},
+        {ok: 7},
+        {ok: 6, Kind("m", "grpc", "cancelled"): 1},
+        {ok: 5, Kind("m", "grpc", "timeout"): 2},
+    ):
+        assert differences(ours, Counter(theirs)) == []
+    cancelled = Kind("m", "grpc", "cancelled")
+    assert differences(ours, Counter({ok: 6, cancelled: 2})) == [
+        "m grpc cancelled: sent 0, the gateway counted 2, and 2 ended unseen",
+        "m grpc ok: sent 5, the gateway counted 6, and 2 ended unseen",
+    ]
+    assert differences(ours, Counter({ok: 4, cancelled: 1})) == [
+        "m grpc ok: sent 5, the gateway counted 4, and 2 ended unseen"
+    ]
+    assert differences(ours, Counter({ok: 5, Kind("m", "http", "ok"): 1})) == [
+        "m http ok: sent 0, the gateway counted 1"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "outcome"),
+    [
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline of 0.100 s passed before", "timeout"),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", NO_ANSWER),
+        (grpc.StatusCode.CANCELLED, "CANCELLED", NO_ANSWER),
+        (grpc.StatusCode.UNAVAILABLE, "the server is shutting down", "unavailable"),
+        (grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresses; last error: ...", NO_ANSWER),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "model 'm': 16 images wait, at most 16 may", "shed"),
+        (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "SERVER: Received message larger than max (9 vs. 8)",
+            NO_ANSWER,
+        ),
+    ],
+)
+def test_what_grpc_itself_says_is_no_word_of_the_gateway(
+    code: grpc.StatusCode, message: str, outcome: str
+) -> None:
+    """The gateway counts what it has answered; of the rest nobody can say what it has seen."""
+    assert grpc_outcome(code, message) == outcome
+
+
 def test_every_status_of_the_gateway_has_one_of_its_outcomes() -> None:
-    """Nothing that it can answer would be counted as no answer."""
-    assert set(GRPC_OUTCOMES.values()) == set(HTTP_OUTCOMES.values()) == set(OUTCOME_LABELS)
-    assert GRPC_OUTCOMES[grpc.StatusCode.RESOURCE_EXHAUSTED] == HTTP_OUTCOMES[429] == "shed"
-    assert GRPC_OUTCOMES[grpc.StatusCode.INVALID_ARGUMENT] == HTTP_OUTCOMES[400] == "client_error"
+    """Nothing that it can tell a caller would be counted as no answer; nothing else as an answer."""
+    http = {http_outcome(status.http) for status in STATUSES.values()}
+    assert http == set(OUTCOME_LABELS) - {"ok"}
+    # gRPC's library tells of a call that was cancelled, since the gateway cannot.
+    assert {grpc_outcome(status.grpc, "") for status in STATUSES.values()} == http - {"cancelled"} | {
+        NO_ANSWER
+    }
+    assert grpc_outcome(grpc.StatusCode.OK, "") == http_outcome(200) == "ok"
+    assert grpc_outcome(grpc.StatusCode.INVALID_ARGUMENT, "") == http_outcome(400) == "client_error"
+    assert grpc_outcome(grpc.StatusCode.DATA_LOSS, "") == http_outcome(0) == NO_ANSWER
+
+
+class Silent(grpc.GenericRpcHandler):
+    """Takes every call and never answers; it is let go with the test."""
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+
+    def service(self, _details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
+        return grpc.unary_unary_rpc_method_handler(self._wait)
+
+    def _wait(self, _request: bytes, _context: grpc.ServicerContext) -> bytes:
+        self.over.wait()
+        return b""
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """host:port of a server that takes ten bytes at most and never answers."""
+    handler = Silent()
+    server = grpc.server(ThreadPoolExecutor(2), [handler], options=[("grpc.max_receive_message_length", 10)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    handler.over.set()
+    server.stop(None).wait()
+
+
+def ended(address: str, message: bytes, timeout_s: float) -> tuple[grpc.StatusCode, str]:
+    """How a call went that no gateway answered, by what gRPC's library says."""
+    with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as error:
+        channel.unary_unary("/a/b", bytes, bytes)(message, timeout=timeout_s)
+    return error.value.code(), error.value.details() or ""
+
+
+def test_what_the_library_ends_is_no_answer(silent: str) -> None:
+    """A server that is silent, or not there, and a message that it never hears of: nobody counts them."""
+    for code, words in (
+        ended(silent, b"", 0.2),
+        ended(silent, bytes(11), 20.0),
+        ended("127.0.0.1:1", b"", 20.0),
+    ):
+        assert grpc_outcome(code, words) == NO_ANSWER
+        assert grpc_outcome(code, "the gateway's own words") != NO_ANSWER
+
+
+def too_many_pixels() -> None:
+    """Ask for a picture of a billion."""
+    check_pixels(40_000, 25_000, ImageLimits())
+
+
+def too_many_bytes() -> None:
+    """Ask for a file that is longer than allowed."""
+    Decoder(ImageLimits(max_image_bytes=3)).decode(b"four")
+
+
+def too_many_fields() -> None:
+    """Ask for twenty thousand tensors."""
+    request = pb.ModelInferRequest(outputs=[{"name": "label"}] * 20_000)
+    check_bounds(pb.ModelInferRequest, request.SerializeToString())
+
+
+def too_many_at_once() -> None:
+    """Ask for more images than five seconds' worth."""
+    RateLimiter(lambda _name: 1.0).take("caller", 6, 0.0)
+
+
+def too_many_a_second() -> None:
+    """Ask again right after the bucket was emptied."""
+    limiter = RateLimiter(lambda _name: 1.0)
+    limiter.take("caller", 5, 0.0)
+    limiter.take("caller", 1, 0.0)
+
+
+def full_queue() -> None:
+    """Ask for two images where one waits and one may."""
+    query = Query(
+        ref=ModelRef(name="digits_se", version="1"),
+        request_id="",
+        items=Items(kind=messages.Kind.IMAGE, blobs=(b"",)),
+        outputs=(),
+        wants=frozenset(),
+    )
+    lane = Lane(Limits(max_batch=1, max_queue_images=1), lambda _change: None)
+    for _ in range(2):
+        lane.add(Ticket(query=query, arrived=0.0, deadline=1.0, end=lambda _error: None))
+
+
+def no_room() -> None:
+    """Ask while the bytes of others fill the server."""
+    Room(10).share().take(11)
+
+
+@pytest.mark.parametrize("ask", [too_many_pixels, too_many_bytes, too_many_fields, too_many_at_once])
+def test_too_large_is_the_callers_fault_over_grpc_too(ask: Callable[[], None]) -> None:
+    """GRPC's code is the one of requests that are shed; the gateway's own words tell them apart."""
+    with pytest.raises((TooLargeError, ImageError)) as refused:
+        ask()
+    assert grpc_outcome(grpc.StatusCode.RESOURCE_EXHAUSTED, str(refused.value)) == "client_error"
+
+
+@pytest.mark.parametrize("ask", [too_many_a_second, full_queue, no_room])
+def test_a_request_that_is_shed_is_told_apart(ask: Callable[[], None]) -> None:
+    """It says that others were there first, not that it is too large."""
+    with pytest.raises(OverloadedError) as refused:
+        ask()
+    assert grpc_outcome(grpc.StatusCode.RESOURCE_EXHAUSTED, str(refused.value)) == "shed"
 
 
 @given(
