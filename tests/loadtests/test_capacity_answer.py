@@ -1,0 +1,258 @@
+"""What is said of a fitted queue: its knee, replicas, the autoscaler's target, and the same from a file."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from typer import Typer
+from typer.testing import CliRunner
+
+from loadtests.capacity.__main__ import main
+from loadtests.capacity.answer import again, answered
+from loadtests.capacity.fitted import Compared, Fitted
+from loadtests.capacity.queue import simulate
+from loadtests.capacity.service import Batching, CapacityError, Service
+
+SERVICE = Service(alpha_ms=6.0, beta_ms=2.0, spread=0.3, held_ms=3.0, transport_ms=2.0)
+PROMISE_MS = 100.0
+TARGET = 1000.0
+# Schemas of custom resources are no part of a clone; where somebody has them, they are asked, too.
+SCHEMAS = Path(__file__).parents[2].parent / "shared" / "schemas"
+
+
+def compared(rate: float, *, kept: bool) -> Compared:
+    """A step that was predicted exactly, but for a p99 that is off by a tenth."""
+    found = simulate(SERVICE, Batching(), rate, requests=4000)
+    own = {"p50": found.percentile(0.5), "p99": found.percentile(0.99)}
+    off = {"p50": own["p50"], "p99": 1.1 * own["p99"]}
+    return Compared(
+        name=f"{rate:g} a second", rate=rate, steady=True, kept=kept, measured=own, predicted=own,
+        held_out={}, left_out=off, mean_batch=found.mean_batch, predicted_batch=found.mean_batch,
+    )  # fmt: skip
+
+
+@cache
+def fitted() -> Fitted:
+    """A queue that carries about 300 a second."""
+    return Fitted(
+        model="digits_se", promised_ms=PROMISE_MS, batching=Batching(), service=SERVICE, halved=SERVICE,
+        left_out=(SERVICE,), saturation=None, line_worst=0.01,
+        steps=(compared(100, kept=True), compared(280, kept=True), compared(400, kept=False)),
+    )  # fmt: skip
+
+
+@cache
+def document() -> Mapping[str, Any]:
+    """The answer for a target."""
+    return answered(fitted(), p99_ms=PROMISE_MS, target_rate=TARGET)
+
+
+def test_the_knee_is_the_largest_rate_that_keeps_the_promise() -> None:
+    """A little below it 99 % are answered in time, a little above they are not."""
+    rate = document()["knee"]["predicted"]
+    assert simulate(SERVICE, Batching(), 0.98 * rate).percentile(0.99) <= PROMISE_MS
+    assert simulate(SERVICE, Batching(), 1.02 * rate).percentile(0.99) > PROMISE_MS
+    assert 280 < rate < 400
+    assert document()["knee"]["error"] == 0
+
+
+@pytest.mark.parametrize(
+    ("kept", "error"), [((False, False, False), 2.1), ((True, True, False), 0.0), ((True, True, True), None)]
+)
+def test_the_error_of_the_knee_is_how_far_it_is_outside_of_what_was_measured(
+    kept: tuple[bool, ...], error: float | None
+) -> None:
+    """Between the last step that was carried and the first that was not it is 0; nothing broke: not known."""
+    steps = tuple(replace(step, kept=own) for step, own in zip(fitted().steps, kept, strict=True))
+    found = answered(
+        replace(fitted(), steps=steps[: 3 if error is not None else 2]), p99_ms=100, target_rate=None
+    )
+    assert found["knee"]["error"] == (error if error is None else pytest.approx(error, abs=0.2))
+
+
+def test_replicas_share_the_rate() -> None:
+    """So many carry their shares, one less does not; the table has 1, 2, 5 and 10 times the measured knee."""
+    knee, (target, *multiples) = document()["knee"], document()["replicas"]
+    assert target["what"] == "target"
+    assert TARGET / target["replicas"] <= knee["predicted"] < TARGET / (target["replicas"] - 1)
+    assert target["p99_ms"] <= PROMISE_MS
+    assert target["cautious"] >= target["replicas"]
+    assert [(row["what"], row["rate"]) for row in multiples] == [
+        ("1 x", 280), ("2 x", 560), ("5 x", 1400), ("10 x", 2800),
+    ]  # fmt: skip
+
+
+def test_the_target_is_what_the_knee_leaves_room_for() -> None:
+    """The concurrency is that of the queue at seven tenths of the knee, by Little's law."""
+    scaling = document()["autoscaling"]
+    assert scaling["rate"] == pytest.approx(0.7 * document()["knee"]["predicted"])
+    found = simulate(SERVICE, Batching(), scaling["rate"])
+    expected = scaling["rate"] * (found.response_ms.mean() - SERVICE.transport_ms) / 1e3
+    assert scaling["concurrency"] == pytest.approx(expected, rel=0.02)
+
+
+def test_the_autoscaler_of_kubernetes_takes_its_manifest() -> None:
+    """The HPA is one for strict schemas of the oldest and the newest version, and has the same target."""
+    manifest = yaml.safe_load(document()["autoscaling"]["hpa"])
+    for version in ("1.32", kubernetes_validate.latest_version()):
+        kubernetes_validate.validate(manifest, version, strict=True)
+    target = manifest["spec"]["metrics"][0]["external"]["target"]
+    assert int(target["averageValue"].removesuffix("m")) == round(
+        1e3 * document()["autoscaling"]["concurrency"]
+    )
+    assert manifest["spec"]["minReplicas"] == 1
+
+
+def test_keda_takes_its_manifest() -> None:
+    """A series that is absent is an error there and not 0; never to zero replicas; the query is the same."""
+    manifest = yaml.safe_load(document()["autoscaling"]["keda"])
+    (trigger,) = manifest["spec"]["triggers"]
+    assert trigger["metadata"]["ignoreNullValues"] == "false"
+    assert trigger["metadata"]["query"] == document()["autoscaling"]["query"]
+    assert float(trigger["metadata"]["threshold"]) == pytest.approx(
+        document()["autoscaling"]["concurrency"], abs=0.001
+    )
+    assert manifest["spec"]["minReplicaCount"] == 1
+    schema = SCHEMAS / "scaledobject_keda.sh_v1alpha1.json"
+    if schema.exists():
+        Draft202012Validator(json.loads(schema.read_text())).validate(manifest)
+
+
+def test_the_query_is_of_a_metric_that_the_gateway_has() -> None:
+    """Its name and label are those of `serve.metrics`."""
+    from prometheus_client import CollectorRegistry  # noqa: PLC0415  only here
+
+    from serve.metrics import Metrics  # noqa: PLC0415  only here
+
+    metrics = Metrics(CollectorRegistry())
+    metrics.request_duration.labels("digits_se", "1.0", "grpc").observe(2.0)
+    value = metrics.registry.get_sample_value(
+        "attnserve_request_duration_seconds_sum",
+        {"model": "digits_se", "version": "1.0", "protocol": "grpc"},
+    )
+    assert value == 2
+    assert 'attnserve_request_duration_seconds_sum{model="digits_se"}' in document()["autoscaling"]["query"]
+
+
+def test_errors_are_those_of_the_steps() -> None:
+    """A p99 predicted a tenth too high by the fits without each step is off by a tenth."""
+    found = document()["errors"]["left_out"]
+    assert found["p99"] == {"median": pytest.approx(0.1), "worst": pytest.approx(0.1), "steps": 3}
+    assert found["p50"]["worst"] == 0
+    assert document()["errors"]["held_out"] == {}
+    assert document()["doubts"] == []
+
+
+def test_errors_that_are_too_large_are_doubts() -> None:
+    """Predictions that are off by a half are said first, and that nobody should plan with them."""
+    steps = tuple(
+        replace(step, left_out={name: 1.5 * value for name, value in step.measured.items()})
+        for step in fitted().steps
+    )
+    found = answered(replace(fitted(), steps=steps, saturation=300.0), p99_ms=PROMISE_MS, target_rate=None)
+    assert "p50 by 50% (more than 15%)" in found["doubts"][0]
+    assert "300 requests a second were answered, the model says 421" in found["doubts"][1]
+    assert found["sentences"][0].startswith("The model does not fit well")
+
+
+def test_the_sentences_say_it() -> None:
+    """Knee, errors, limit, replicas and target are in words, with the figures of the document."""
+    text = "\n".join(document()["sentences"])
+    assert "280 were carried and 400 were not" in text
+    assert "p99 by 10% (worst 10%)" in text
+    assert "6 + 2 b ms. The limit is the workers" in text
+    assert (
+        f"{document()['replicas'][0]['replicas']} ({document()['replicas'][0]['cautious']}) for 1,000" in text
+    )
+    assert document()["autoscaling"]["query"] in text
+
+
+def test_a_front_that_gives_out_first_is_the_limit() -> None:
+    """With 5 ms for each request before the workers there are at most 200, whatever the workers can do."""
+    slow = replace(fitted(), service=replace(SERVICE, front_ms=5.0))
+    found = answered(slow, p99_ms=PROMISE_MS, target_rate=None)
+    assert found["limit"] == "gateway"
+    assert found["saturation"]["predicted"] == 200
+    assert found["knee"]["predicted"] < 200
+
+
+def test_a_promise_that_nothing_keeps_has_no_replicas_and_no_target() -> None:
+    """Within less than a batch takes nothing is answered, by however many."""
+    found = answered(fitted(), p99_ms=5.0, target_rate=TARGET)
+    assert found["knee"]["predicted"] is None
+    assert found["replicas"] == []
+    assert found["autoscaling"] is None
+    assert "no rate is predicted" in found["sentences"][0]
+
+
+def test_an_answer_that_was_kept_answers_again() -> None:
+    """From its JSON comes the same answer, and others for another promise and another target."""
+    kept = json.loads(json.dumps(document()))
+    assert again(kept) == document()
+    other = again(kept, p99_ms=60.0, target_rate=50.0)
+    assert other["knee"]["predicted"] < document()["knee"]["predicted"]
+    assert other["knee"]["carried"] == 100
+    assert other["replicas"][0]["replicas"] == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"format": 2}, "format is 2, must be 1"),
+        ({"fitted": {}}, "fitted is not what this version writes"),
+        ({"p99_ms": -1}, "p99_ms is -1, must be above 0"),
+    ],
+)
+def test_an_answer_of_another_make_is_refused(values: Mapping[str, Any], message: str) -> None:
+    """What cannot be read is told by its name."""
+    with pytest.raises(CapacityError, match=message):
+        again({**document(), **values})
+
+
+def command(*arguments: str) -> tuple[int, str]:
+    """Exit code and output of the command."""
+    app = Typer()
+    app.command()(main)
+    done = CliRunner().invoke(app, arguments)
+    return done.exit_code, done.output
+
+
+def test_the_command_answers_from_a_folder(tmp_path: Path) -> None:
+    """It prints the sentences for another target, or one of the manifests alone."""
+    (tmp_path / "report.json").write_text(json.dumps({"capacity": document()}))
+    code, output = command(str(tmp_path), "--target-rate", "5000")
+    assert (code, "for 5,000 a second" in output) == (0, True)
+    code, output = command(str(tmp_path / "report.json"), "--manifest", "keda")
+    assert (code, yaml.safe_load(output)["kind"]) == (0, "ScaledObject")
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("no JSON", (), "is no report"),
+        ("{}", (), "says nothing of the capacity"),
+        ("answer", ("--manifest", "vpa"), "--manifest is 'vpa', must be hpa or keda"),
+        ("answer", ("--target-rate", "0"), "target rate is 0.0, must be above 0"),
+    ],
+)
+def test_the_command_says_what_is_wrong(
+    content: str, options: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    """Bad files and options end with 1 and a line."""
+    text = json.dumps({"capacity": document()}) if content == "answer" else content
+    (tmp_path / "report.json").write_text(text)
+    code, output = command(str(tmp_path), *options)
+    assert (code, message in output) == (1, True)
+
+
+def test_a_report_that_is_not_there_is_said(tmp_path: Path) -> None:
+    """With its name."""
+    code, output = command(str(tmp_path / "none.json"))
+    assert (code, "none.json" in output) == (1, True)
