@@ -1,12 +1,14 @@
 """Checks everything in deploy/ without a cluster: `python deploy/check.py`, or `make deploy-check`.
 
-Every overlay is built with kustomize, and every object in it is held against the strict schemas of two
-versions of Kubernetes; an object whose kind has no schema is a problem, not a warning. Dockerfiles go
-through hadolint, all YAML through yamllint.
+Every overlay is built with kustomize, alone and with each component, and every object in it is held against
+the strict schemas of two versions of Kubernetes; an object whose kind has no schema is a problem, not a
+warning. Dockerfiles go through hadolint, all YAML through yamllint.
 """
 
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -26,6 +28,11 @@ Manifest = dict[str, Any]
 def overlays() -> list[Path]:
     """The folders that can be applied to a cluster."""
     return sorted(path.parent for path in DEPLOY.glob("overlays/*/kustomization.yaml"))
+
+
+def components() -> list[Path]:
+    """The folders that an overlay can add to what it has."""
+    return sorted(path.parent for path in DEPLOY.glob("components/*/kustomization.yaml"))
 
 
 def dockerfiles() -> list[Path]:
@@ -61,6 +68,24 @@ def check_overlay(overlay: Path) -> list[str]:
     return check_manifests(manifests)
 
 
+def check_component(component: Path, overlay: Path) -> list[str]:
+    """Problems of a component, empty when it is right; only within an overlay is it built at all."""
+    with tempfile.TemporaryDirectory(prefix="attnserve-deploy-") as folder:
+        write_overlay(Path(folder), overlay, component)
+        return check_overlay(Path(folder))
+
+
+def write_overlay(folder: Path, overlay: Path, component: Path) -> None:
+    """Write into a folder what a user writes who wants a component beside an overlay."""
+    own = yaml.safe_load((overlay / "kustomization.yaml").read_text(encoding="utf-8"))
+    # kustomize takes no absolute paths; from behind a link the way up would lead elsewhere.
+    base, added = (os.path.relpath(path.resolve(), folder.resolve()) for path in (overlay, component))
+    kustomization = {"resources": [base], "components": [added]}
+    if "namespace" in own:
+        kustomization["namespace"] = own["namespace"]
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), encoding="utf-8")
+
+
 def check_manifests(manifests: Iterable[Manifest]) -> list[str]:
     """What the schemas of each version say against the objects; one problem an object and version."""
     return [
@@ -86,6 +111,11 @@ def checks() -> dict[str, Callable[[], list[str]]]:
     """Every check by name; calling one gives its problems."""
     return (
         {f"overlay {path.name}": partial(check_overlay, path) for path in overlays()}
+        | {
+            f"component {component.name} in {overlay.name}": partial(check_component, component, overlay)
+            for component in components()
+            for overlay in overlays()
+        }
         | {path.name: partial(check_dockerfile, path) for path in dockerfiles()}
         | {"yamllint": check_yaml}
     )

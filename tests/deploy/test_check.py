@@ -1,5 +1,6 @@
 """The manifests, Dockerfiles and YAML pass every check, and the checks find what is wrong."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +21,7 @@ SERVICE: check.Manifest = {
 @pytest.mark.parametrize(
     "run",
     [
-        pytest.param(run, id=name, marks=[KUBECTL] if name.startswith("overlay") else [])
+        pytest.param(run, id=name, marks=[KUBECTL] if name.startswith(("overlay", "component")) else [])
         for name, run in check.checks().items()
     ],
 )
@@ -30,8 +31,10 @@ def test_everything_in_deploy_is_right(run: Callable[[], list[str]]) -> None:
 
 
 def test_there_is_something_to_check() -> None:
-    """The checks found the overlay and both Dockerfiles; an empty list would prove nothing."""
-    assert {"overlay dev-cpu", "gateway.Dockerfile", "worker.Dockerfile", "yamllint"} <= check.checks().keys()
+    """The checks found the overlay, the component and all Dockerfiles; an empty list would prove nothing."""
+    kustomized = {"overlay dev-cpu", "component loadtest in dev-cpu"}
+    images = {f"{name}.Dockerfile" for name in ("gateway", "loadtest", "worker")}
+    assert {*kustomized, *images, "yamllint"} <= check.checks().keys()
 
 
 def test_a_right_object_passes() -> None:
@@ -72,6 +75,28 @@ def test_a_broken_overlay_is_a_problem(tmp_path: Path) -> None:
 
 
 @KUBECTL
+@pytest.mark.parametrize(
+    ("file", "right", "wrong", "says"),
+    [
+        ("loadtest-master-job.yaml", "mountPath: /tmp", "path: /tmp", "volumeMounts"),
+        ("kustomization.yaml", "loadtest.env", "missing.env", "missing.env"),
+    ],
+)
+def test_a_broken_component_is_a_problem(
+    file: str, right: str, wrong: str, says: str, tmp_path: Path
+) -> None:
+    """It is built and held against the schemas within an overlay; by itself nothing would look at it."""
+    component = tmp_path / "loadtest"
+    shutil.copytree(check.DEPLOY / "components" / "loadtest", component)
+    text = (component / file).read_text(encoding="utf-8")
+    assert right in text
+    (component / file).write_text(text.replace(right, wrong), encoding="utf-8")
+    problems = check.check_component(component, check.DEPLOY / "overlays" / "dev-cpu")
+    assert problems
+    assert all(says in problem for problem in problems)
+
+
+@KUBECTL
 def test_an_empty_overlay_is_a_problem(tmp_path: Path) -> None:
     """An overlay that builds to no objects cannot pass by having nothing to check."""
     (tmp_path / "kustomization.yaml").write_text("namePrefix: x-\nconfigurations: []\n", encoding="utf-8")
@@ -91,3 +116,19 @@ def test_a_careless_dockerfile_is_found(tmp_path: Path) -> None:
     path = tmp_path / "careless.Dockerfile"
     path.write_text("FROM python\nRUN cd /tmp\n", encoding="utf-8")
     assert any("DL3006" in problem for problem in check.check_dockerfile(path))
+
+
+@pytest.mark.parametrize("path", check.dockerfiles(), ids=lambda path: path.name)
+def test_what_an_image_is_made_of_reaches_its_build(path: Path) -> None:
+    """All that is copied from the repository is let through by .dockerignore, which leaves out the rest."""
+    root = check.DEPLOY.parent
+    let_through = {
+        line[1:]
+        for line in (root / ".dockerignore").read_text(encoding="utf-8").splitlines()
+        if line.startswith("!")
+    }
+    copied = [line.split()[1:-1] for line in path.read_text(encoding="utf-8").splitlines() if "COPY " in line]
+    sources = {Path(source) for line in copied if line[0][:2] != "--" for source in line}
+    assert sources
+    for source in sources:
+        assert {str(source), *map(str, source.parents)} & let_through, source

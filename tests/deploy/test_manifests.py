@@ -1,16 +1,19 @@
 """What the schemas cannot say: the objects fit each other, and every pod is as restricted as it can be."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+import yaml
 
-from deploy.check import Manifest
+from deploy.check import DEPLOY, Manifest, build, write_overlay
 
 pytestmark = pytest.mark.needs_program("kubectl", how="https://kubernetes.io/docs/tasks/tools/#kubectl")
 
 # Made by whoever runs the cluster, never committed.
-SECRETS_FROM_OUTSIDE = {"gateway-tokens"}
+SECRETS_FROM_OUTSIDE = {"gateway-tokens", "loadtest-token"}
 
 
 def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
@@ -20,10 +23,20 @@ def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
     return found
 
 
-def pods(manifests: list[Manifest]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Name and pod template of every Deployment."""
-    for deployment in of_kind(manifests, "Deployment"):
-        yield deployment["metadata"]["name"], deployment["spec"]["template"]
+def pods(
+    manifests: list[Manifest], kinds: tuple[str, ...] = ("Deployment", "Job")
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and pod template of everything of these kinds."""
+    for manifest in manifests:
+        if manifest["kind"] in kinds:
+            yield manifest["metadata"]["name"], manifest["spec"]["template"]
+
+
+def lasting_pods(manifests: list[Manifest]) -> list[tuple[str, dict[str, Any]]]:
+    """Name and pod template of every Deployment, which are there all the time."""
+    found = list(pods(manifests, ("Deployment",)))
+    assert found, "no Deployment in the overlay"
+    return found
 
 
 def containers(manifests: list[Manifest]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -59,7 +72,7 @@ def test_services_lead_to_ports_that_exist(manifests: list[Manifest]) -> None:
     """A Service's target port is the name of a port of the pods behind it."""
     ports = {
         pod["metadata"]["labels"]["app.kubernetes.io/name"]: {
-            port["name"] for container in pod["spec"]["containers"] for port in container["ports"]
+            port["name"] for container in pod["spec"]["containers"] for port in container.get("ports", ())
         }
         for _, pod in pods(manifests)
     }
@@ -78,6 +91,10 @@ def test_what_pods_refer_to_exists(manifests: list[Manifest]) -> None:
         assert {volume["configMap"]["name"] for volume in volumes if "configMap" in volume} <= configs, name
         secrets = {volume["secret"]["secretName"] for volume in volumes if "secret" in volume}
         assert secrets <= SECRETS_FROM_OUTSIDE, name
+    for name, container in containers(manifests):
+        sources = [variable["valueFrom"]["secretKeyRef"]["name"] for variable in container.get("env", ())]
+        assert set(sources) <= SECRETS_FROM_OUTSIDE, name
+        assert {source["configMapRef"]["name"] for source in container.get("envFrom", ())} <= configs, name
 
 
 def test_pods_meet_the_restricted_standard(manifests: list[Manifest]) -> None:
@@ -98,7 +115,7 @@ def test_pods_meet_the_restricted_standard(manifests: list[Manifest]) -> None:
 
 
 def test_no_pod_gets_a_token_of_the_cluster(manifests: list[Manifest]) -> None:
-    """Neither gateway nor worker talks to the Kubernetes API."""
+    """None of them talks to the Kubernetes API."""
     for name, pod in pods(manifests):
         assert pod["spec"]["automountServiceAccountToken"] is False, name
 
@@ -112,14 +129,15 @@ def test_containers_ask_for_what_they_need(manifests: list[Manifest]) -> None:
 
 def test_containers_have_all_three_probes(manifests: list[Manifest]) -> None:
     """Without a start-up probe a slow start is killed; without readiness a cold pod gets traffic."""
-    for name, container in containers(manifests):
-        assert {"startupProbe", "livenessProbe", "readinessProbe"} <= container.keys(), name
+    for name, pod in lasting_pods(manifests):
+        for container in pod["spec"]["containers"]:
+            assert {"startupProbe", "livenessProbe", "readinessProbe"} <= container.keys(), name
 
 
 def test_a_leaving_pod_has_time_to_drain(manifests: list[Manifest]) -> None:
     """The grace period is longer than preStop's wait and the drain after it."""
     drain_s = {"gateway": 25, "worker": 30}  # gateway.yaml; the longest attempt of the gateway
-    for name, pod in pods(manifests):
+    for name, pod in lasting_pods(manifests):
         pause_s = pod["spec"]["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
         assert pod["spec"]["terminationGracePeriodSeconds"] > pause_s + drain_s[name], name
 
@@ -150,3 +168,36 @@ def test_the_namespace_enforces_the_restricted_standard(manifests: list[Manifest
         for manifest in manifests
         if manifest is not namespace
     )
+
+
+def test_the_load_test_reaches_the_gateway_and_is_reached_by_nobody_else() -> None:
+    """Its policy admits workers to the master, and lets both out to the doors that the gateway has."""
+    overlay, component = DEPLOY / "overlays" / "dev-cpu", DEPLOY / "components" / "loadtest"
+    with TemporaryDirectory() as folder:
+        write_overlay(Path(folder), overlay, component)
+        manifests = build(Path(folder))
+    policies = {policy["metadata"]["name"]: policy["spec"] for policy in of_kind(manifests, "NetworkPolicy")}
+    made = dict(pods(manifests))
+    doors = {port["name"] for port in made["gateway"]["spec"]["containers"][0]["ports"]}
+    gateway, master, _dns = policies["loadtest"]["egress"]
+    assert gateway["to"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "gateway"}}}]
+    assert {port["port"] for port in gateway["ports"]} == doors
+    assert master["to"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "loadtest-master"}}}]
+    assert policies["loadtest"]["ingress"] == [
+        {
+            "from": [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "loadtest-worker"}}}],
+            "ports": [{"port": "locust"}],
+        }
+    ]
+    selected = policies["loadtest"]["podSelector"]["matchLabels"].items()
+    meant = {name for name, pod in made.items() if selected <= pod["metadata"]["labels"].items()}
+    assert meant == {"loadtest-master", "loadtest-worker"}
+
+
+def test_the_load_tests_master_waits_for_as_many_workers_as_there_are() -> None:
+    """The variable that the master reads, and the two numbers of the workers' Job, are one number."""
+    component = DEPLOY / "components" / "loadtest"
+    variables = (component / "loadtest.env").read_text(encoding="utf-8").splitlines()
+    job = yaml.safe_load((component / "loadtest-worker-job.yaml").read_text(encoding="utf-8"))["spec"]
+    assert f"WORKERS={job['parallelism']}" in variables
+    assert job["parallelism"] == job["completions"]
