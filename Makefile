@@ -5,6 +5,9 @@
 # PIP_ARGS  passed to pip, for instance to take the CPU build of torch:
 #           make serve PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 # REQUESTS, ENGINE, SEED  of `make soak`; SOAK_ARGS gives it more options, for instance "--json FILE"
+# SCENARIO  of `make loadtest`, smoke by default; WORKERS: processes of Locust that make the load, under a master;
+#           LOADTEST_ARGS: more options, for instance "--rate 200 --against FILE" (python -m loadtests --help)
+# PICTURE_ARGS  of `make loadtest-picture`, for instance "--report run/loadtest/FOLDER" to take a run that was made
 # FAULTS_SECONDS  how long the load of `make faults` goes on before and after each fault
 
 VENV     ?= .venv
@@ -13,6 +16,8 @@ PIP_ARGS ?=
 REQUESTS ?= 20000
 ENGINE   ?= fake
 SEED     ?= 1
+SCENARIO ?= smoke
+WORKERS  ?= 0
 FAULTS_SECONDS ?= 5
 
 BIN := $(VENV)/bin
@@ -28,10 +33,10 @@ PROTOS := $(patsubst proto/%,serve/pb/%,$(wildcard proto/*.proto))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test test-all test-slow simulate check format proto proto-check bench loadtest soak faults \
-        deploy-check report-picture clean
+        deploy-check report-picture loadtest-picture clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # --- environment ---------------------------------------------------------------------------------------------
 
@@ -105,8 +110,8 @@ proto-check: $(VENV)/.dev
 bench: $(VENV)/.dev ## measure the gateway against a bare loop on the same cores, in the same run
 	@$(BIN)/python -m loadtests.bench
 
-loadtest: $(VENV)/.dev ## run Locust against a gateway: headless, short, every reply checked
-	@$(BIN)/python -m loadtests
+loadtest: $(VENV)/.dev ## put load on a gateway, check every reply, write a report; SCENARIO=list shows what there is
+	@$(BIN)/python -m loadtests $(if $(filter list,$(SCENARIO)),--list,$(SCENARIO) --workers $(WORKERS) $(LOADTEST_ARGS))
 
 soak: $(VENV)/.dev ## send REQUESTS to a gateway whose engines break (ENGINE=fake or torchserve), account for each
 	@$(BIN)/python -m loadtests.soak --requests $(REQUESTS) --engine $(ENGINE) --seed $(SEED) $(SOAK_ARGS)
@@ -116,6 +121,9 @@ faults: $(VENV)/.dev ## hurt real TorchServes under load, each in another way, a
 
 report-picture: $(VENV)/.dev ## draw the picture of a report that README shows, from simulated data; needs chromium
 	@$(BIN)/python -m loadtests.example_report --picture serve/reporting/example.png
+
+loadtest-picture: $(VENV)/.dev ## run a load test in steps and draw the picture of its report for README; needs chromium
+	@$(BIN)/python -m loadtests.report.example $(PICTURE_ARGS)
 
 deploy-check: $(VENV)/.dev ## check manifests, Dockerfiles and YAML
 	@$(BIN)/python deploy/check.py

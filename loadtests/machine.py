@@ -6,7 +6,7 @@ import os
 import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
@@ -33,9 +33,16 @@ class Machine:
             memory_gb=round(psutil.virtual_memory().total / 1e9, 1),
             system=platform.platform(),
             python=platform.python_version(),
-            torch=version("torch"),
+            torch=_version("torch"),
             date=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # where only load is made nothing else needs it
+        return "not installed"
 
 
 def _processor() -> str:

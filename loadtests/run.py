@@ -1,165 +1,140 @@
-"""`python -m loadtests`: a short load test against a gateway that is there, or one that it starts itself.
-
-Right is only what is right to the request: every reply was checked, and the gateway's own counters agree
-with what was sent.
-"""
+"""The command: from what was asked for to a report, and whether all was as it should be."""
 
 from __future__ import annotations
 
-import json
+import os
 import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, Final, TypeAlias
 
-import typer
+import httpx
 from rich.console import Console
-from rich.table import Table
 
-from loadtests.scrape import scrape
-from loadtests.stack import StackError, Target, running_stack
-from loadtests.tally import Tally, differences
+from loadtests.arrivals import TraceError
+from loadtests.capacity.answer import answer
+from loadtests.capacity.service import Batching, CapacityError
+from loadtests.corpus import CorpusError
+from loadtests.execution import Execution, NothingAnsweredError, execute, measure
+from loadtests.launch import EXCHANGES, LaunchError
+from loadtests.outcome import Run
+from loadtests.plans import (
+    Plan,
+    ScenarioError,
+    burst_of,
+    needs_measurement,
+    plan_of,
+    scenario_of,
+)
+from loadtests.preflight import PreflightError
+from loadtests.report.against import BaselineError, check_comparable, read_baseline
+from loadtests.report.build import report as build
+from loadtests.report.document import Report
+from loadtests.report.page import page
+from loadtests.shapes import ShapeError
+from loadtests.sites import Site, opened
+from loadtests.stack import StackError
+from loadtests.subjects import SubjectError
+from loadtests.terminal import show
+from loadtests.trial import TrialError, Twins, running_trial
+from loadtests.verdict import complaints
+from loadtests.wish import Wish
 
-LOCUSTFILE = Path(__file__).with_name("locustfile.py")
-MODELS = ("digits_plain", "digits_se", "digits_eca", "digits_sk")
-STORE = Path("model_store/archives")
-STOP_TIMEOUT_S = 30  # for the last answers, so that no request is left uncounted
+FOLDER: Final = Path("run/loadtest")
+FAILED, WRONG = 1, 2
+# What can be wrong with what was asked for, or with where it leads -> exit code.
+EXIT_CODES: Final[Mapping[type[Exception], int]] = {
+    **dict.fromkeys((ScenarioError, ShapeError, TraceError), WRONG),
+    **dict.fromkeys(
+        (BaselineError, CorpusError, PreflightError, StackError, SubjectError, TrialError), FAILED
+    ),
+    **dict.fromkeys((LaunchError, NothingAnsweredError), FAILED),
+    **dict.fromkeys((httpx.HTTPError, subprocess.SubprocessError), FAILED),
+}
 
-console = Console(highlight=False)
+
+Say: TypeAlias = Callable[[str], None]
+Json: TypeAlias = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
-    """What to run.
+def run(wish: Wish, console: Console) -> list[str]:
+    """Do what was asked for, write the report, and print what was found.
 
-    Attributes:
-        users: Concurrent ones, a third of each sort.
-        seconds: How long.
-        samples: Folder of LABEL-N.png.
+    Returns:
+        What was not as it should be.
+
+    Raises:
+        Exception: One of `EXIT_CODES`, whose message is for people.
     """
-
-    users: int
-    seconds: int
-    samples: Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What a run came to.
-
-    Attributes:
-        status: Locust's exit code.
-        result: What the locustfile wrote.
-        differences: Where the gateway counted otherwise.
-    """
-
-    status: int
-    result: dict[str, Any]
-    differences: list[str]
-
-    @property
-    def good(self) -> bool:
-        """Whether requests were sent, all replies were right, and the counts agree."""
-        return not self.status and bool(self.result["rows"]) and not self.differences
+    scenario = scenario_of(wish)
+    if not needs_measurement(scenario, wish):
+        plan_of(wish)  # nothing is started for a shape or a trace that cannot be read
+    baselines = [read_baseline(file) for file in wish.against or ()]
+    folder = _folder(wish)
+    with opened(wish, scenario, console.print) as site:
+        for baseline in baselines:
+            check_comparable(baseline, scenario.name, scenario.loop, site.models)
+        plan = _planned(wish, site, folder, console)
+        console.print(f"{scenario.name}: {plan.shape} of {', '.join(site.asked)}", markup=False)
+        with console.status(f"{plan.shape.seconds:.0f} s of load"):
+            execution, experiment = _executed(plan, wish, site, folder, console.print)
+    with console.status("evaluating"):
+        report = build(execution.run, baselines, experiment=experiment, tolerance=wish.tolerance)
+        report, doubts = _with_capacity(report, execution.run, wish, site) if scenario.fits else (report, [])
+        files = _written(report, folder)
+    show(report, execution.tally, console)
+    for file in (*files, folder / EXCHANGES):
+        console.print(str(file), markup=False, soft_wrap=True)
+    return [*complaints(execution, plan, wish, report), *doubts]
 
 
-def main(
-    users: Annotated[int, typer.Option(help="Concurrent users.", min=1)] = 8,
-    seconds: Annotated[int, typer.Option(help="How long.", min=1)] = 20,
-    host: Annotated[
-        str, typer.Option(help="REST address of a gateway that may be running.")
-    ] = "http://127.0.0.1:8000",
-    grpc: Annotated[str, typer.Option(help="Its gRPC address.")] = "127.0.0.1:8001",
-    metrics: Annotated[str, typer.Option(help="Its metrics page.")] = "http://127.0.0.1:8002/metrics",
-    samples: Annotated[Path, typer.Option(help="Folder of LABEL-N.png.")] = Path("run/samples"),
-) -> None:
-    """Load the demo's models over gRPC and REST, check every reply, and compare counts with the gateway's.
+def _folder(wish: Wish) -> Path:
+    """For all that is written, once there is something; raises PreflightError where nothing can be."""
+    folder = wish.report or FOLDER / f"{wish.scenario}-{time.strftime('%Y%m%d-%H%M%S')}"
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise PreflightError(f"--report: {folder} cannot be written: {there} is no folder of ours")
+    return folder
 
-    Uses the gateway at --host if one answers there; nobody else may call it meanwhile, since the counts would
-    differ. Otherwise starts one on free ports. Exit code 1: something was wrong.
-    """
-    load = Load(users=users, seconds=seconds, samples=samples)
+
+def _planned(wish: Wish, site: Site, folder: Path, console: Console) -> Plan:
+    """The plan, for which the gateway may have to be measured first."""
+    if not needs_measurement(scenario_of(wish), wish):
+        return plan_of(wish)
+    plan = burst_of(wish)
+    with console.status("measuring"):
+        measured = measure(plan, wish, site, folder / plan.scenario.name)
+    console.print(
+        f"no --rate: {plan.users} users who wait for answers reach {measured:.0f} requests a second"
+    )
+    return plan_of(wish, measured)
+
+
+def _executed(plan: Plan, wish: Wish, site: Site, folder: Path, say: Say) -> tuple[Execution, Json | None]:
+    """What came of the plan, and what the gateway says of the experiment if there was one."""
+    if not plan.scenario.twins:
+        return execute(plan, wish, site, folder), None
+    with running_trial(site.target.http, wish.token, Twins(model=site.asked[0]), say) as trial:
+        execution = execute(plan, wish, replace(site, asked=(trial.name,)), folder)
+        answered = int((execution.run.exchanges.outcome == "ok").sum())
+        return execution, trial.report(answered)
+
+
+def _with_capacity(report: Report, run: Run, wish: Wish, site: Site) -> tuple[Report, list[str]]:
+    """The report with the answer of the queueing model, or why there is none."""
+    batching = Batching(max_batch=site.max_batch)
     try:
-        ensure_demo(load.samples)
-        with _target(Target(http=host, grpc=grpc, metrics=metrics)) as target:
-            outcome = run_locust(target, load)
-    except (StackError, subprocess.CalledProcessError) as error:
-        console.print(str(error), markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
-    _show(outcome)
-    raise typer.Exit(0 if outcome.good else 1)
+        found = answer(run, report, p99_ms=wish.slo_ms, target_rate=wish.target_rate, batching=batching)
+    except CapacityError as error:
+        return report, [f"the capacity cannot be told: {error}"]
+    return replace(report, capacity=found), []
 
 
-def run_locust(target: Target, load: Load) -> Outcome:
-    """Run Locust headless, and compare its counts with the gateway's."""
-    before = scrape(target.metrics).requests(MODELS)
-    with tempfile.TemporaryDirectory(prefix="attnserve-loadtest-") as folder:
-        file = Path(folder) / "result.json"
-        with console.status(f"{load.users} users for {load.seconds} s"):
-            status = subprocess.run(_locust_command(target, load, file), check=False).returncode  # noqa: S603  our own
-        if not file.exists():
-            raise StackError(f"locust ended with status {status} before it counted anything")
-        result: dict[str, Any] = json.loads(file.read_text())
-    counted = scrape(target.metrics).requests(MODELS)
-    counted.subtract(before)
-    return Outcome(
-        status=status,
-        result=result,
-        differences=differences(Tally.of_json(result["tally"]).requests, counted),
-    )
-
-
-def _locust_command(target: Target, load: Load, result: Path) -> list[str]:
-    return [
-        *(sys.executable, "-m", "locust", "--headless", "--skip-log-setup"),
-        *("-f", str(LOCUSTFILE), "--host", target.http, "--grpc", target.grpc),
-        *("-u", str(load.users), "-r", str(load.users), "-t", f"{load.seconds}s"),
-        *("--stop-timeout", str(STOP_TIMEOUT_S)),
-        *("--models", ",".join(MODELS), "--samples", str(load.samples), "--result", str(result)),
-    ]
-
-
-def ensure_demo(samples: Path) -> None:
-    """Build the demo's archives and samples, if any of them is not there."""
-    if not samples.is_dir() or not all((STORE / f"{model}.mar").exists() for model in MODELS):
-        program = str(Path(sys.executable).with_name("attnserve"))
-        subprocess.run([program, "build", "--demo", "--samples", str(samples)], check=True)  # noqa: S603  our own
-
-
-@contextmanager
-def _target(given: Target) -> Iterator[Target]:
-    if given.is_gateway():
-        console.print(f"using the gateway at {given.http}")
-        yield given
-        return
-    console.print(f"no gateway at {given.http}: starting one")
-    with tempfile.TemporaryDirectory(prefix="attnserve-loadtest-") as folder:
-        settings = {"ATTNSERVE_MODEL_STORE": str(STORE), "ATTNSERVE_MODELS": json.dumps(MODELS)}
-        with running_stack(Path(folder), settings) as stack:
-            yield stack.target
-
-
-def _show(outcome: Outcome) -> None:
-    table = Table(
-        "over", "what", "requests", "failures", "per second", "p50 ms", "p90 ms", "p99 ms", title="Load test"
-    )
-    for row in outcome.result["rows"]:
-        times = (f"{value:.0f}" for value in row["milliseconds"])
-        counts = (str(row["requests"]), str(row["failures"]), f"{row['per_second']:.1f}")
-        table.add_row(row["protocol"], row["name"], *counts, *times)
-    console.print(table)
-    tally = Tally.of_json(outcome.result["tally"])
-    console.print(f"digits named rightly: {tally.right} of {tally.judged} ({100 * tally.accuracy:.2f} %)")
-    for line in outcome.result["errors"]:
-        console.print(f"failed: {line}", markup=False, soft_wrap=True)
-    if outcome.differences:
-        for line in outcome.differences:
-            console.print(f"counts differ: {line}", markup=False, soft_wrap=True)
-    else:
-        console.print(
-            f"the gateway counted the same: {tally.requests.total()} requests, by model, protocol and outcome"
-        )
+def _written(report: Report, folder: Path) -> tuple[Path, ...]:
+    """Write the report in both forms."""
+    html, document = folder / "report.html", folder / "report.json"
+    document.write_text(report.to_json() + "\n", encoding="utf-8")
+    html.write_text(page(report), encoding="utf-8")
+    return html, document

@@ -1,222 +1,160 @@
-"""Who asks: gRPC and REST clients that check every answer.
-
-Each draws its questions from the same mix: single images, small batches, and a few requests with a corrupt
-image, which are right when they are refused. Locust's name of a request says which of them it was.
-"""
+"""Users of the gateway's own doors: gRPC with this project's stubs, and REST, binary and JSON."""
 
 from __future__ import annotations
 
-import random
-import time
-import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final
 from urllib.parse import quote
 
 import grpc
-from locust import FastHttpUser, User, constant, task
+from locust import FastHttpUser
 from locust.contrib.fasthttp import ResponseContextManager
 from locust.env import Environment
 
 from loadtests import wire
-from loadtests.check import fault, refusal_fault, right
-from loadtests.corpus import Corpus
-from loadtests.tally import GRPC_OUTCOMES, HTTP_OUTCOMES, Exchange
-from loadtests.wire import AnswerError, Question
+from loadtests.asker import TIMEOUT_S, Asker, Reply, Truth, WrongAnswerError
+from loadtests.exchange import GRPC, REST_BINARY, REST_JSON
+from loadtests.grpc_wire import grpc_answer, grpc_request
+from loadtests.questions import Question
+from loadtests.tally import grpc_outcome, http_outcome
+from loadtests.wire import AnswerError
+from serve.pb import experiments_pb2 as epb
 from serve.pb import open_inference_pb2 as pb
+from serve.pb.experiments_pb2_grpc import ExperimentsStub
 from serve.pb.open_inference_pb2_grpc import GRPCInferenceServiceStub
 
-TIMEOUT_S = 30.0
-LARGEST_BATCH = 5
-
-
-class WrongAnswerError(Exception):
-    """A reply came, and it is not the right one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What the users of a run do.
-
-    Attributes:
-        grpc: host:port of the gateway's gRPC door.
-        models: Names to choose from.
-        corpus: Images to choose from.
-    """
-
-    grpc: str
-    models: tuple[str, ...]
-    corpus: Corpus
-
-
-class Asker(User):
-    """Draws questions; how they are asked is the subclass's."""
-
-    abstract = True
-    wait_time = constant(0)  # a closed loop: the next question follows the answer
-    plan: ClassVar[Plan]  # set by the locustfile before any user exists
-
-    def __init__(self, environment: Environment) -> None:
-        super().__init__(environment)
-        self.chance = random.Random()
-
-    @task(6)
-    def one_image(self) -> None:
-        """One image, PNG or JPEG."""
-        self.ask("one image", self._question(1))
-
-    @task(3)
-    def few_images(self) -> None:
-        """A small batch."""
-        self.ask("few images", self._question(self.chance.randint(2, LARGEST_BATCH)))
-
-    @task(1)
-    def corrupt_image(self) -> None:
-        """One image that is none, alone or among others."""
-        count = self.chance.randint(1, LARGEST_BATCH)
-        self.ask("corrupt image", self._question(count, corrupt=True))
-
-    def ask(self, name: str, question: Question) -> None:
-        """Send a question, check the answer, and report both to Locust under `name`."""
-        raise NotImplementedError
-
-    def _question(self, count: int, *, corrupt: bool = False) -> Question:
-        draw = self.plan.corpus.draw_with_corrupt if corrupt else self.plan.corpus.draw
-        return Question(
-            request_id=uuid.uuid4().hex,
-            model=self.chance.choice(self.plan.models),
-            samples=draw(count, self.chance),
-        )
+_OK: Final = "ok"
+_RECEIPT: Final = "RECEIPT_"  # how the names of gRPC's receipts begin
 
 
 class GrpcUser(Asker):
     """A client of the gRPC door; one channel for its whole life."""
 
-    def on_start(self) -> None:
-        """Connect."""
+    way = GRPC
+
+    def connect(self) -> None:
+        """See `Asker`."""
         # A connection of its own: users in one process would share one otherwise.
         options = [("grpc.use_local_subchannel_pool", 1)]
-        self._channel = grpc.insecure_channel(self.plan.grpc, options=options)
+        token = self.stage.options.token
+        self._metadata = [("authorization", f"Bearer {token}")] if token else []
+        self._channel = grpc.insecure_channel(self.stage.options.grpc, options=options)
         self._infer = GRPCInferenceServiceStub(self._channel).ModelInfer
+        self._record = ExperimentsStub(self._channel).RecordOutcomes
 
-    def on_stop(self) -> None:
-        """Hang up."""
+    def disconnect(self) -> None:
+        """See `Asker`."""
         self._channel.close()
 
-    def ask(self, name: str, question: Question) -> None:
+    def encode(self, question: Question) -> pb.ModelInferRequest:
         """See `Asker`."""
-        request = wire.grpc_request(question)
-        exchange = Exchange(model=question.model, protocol="grpc")
-        report: dict[str, Any] = {"request_type": "gRPC", "name": name, "context": {"exchange": exchange}}
-        started = time.perf_counter()
-        response, refusal = self._call(request)
-        seconds = time.perf_counter() - started
-        exchange.outcome = GRPC_OUTCOMES[refusal.code() if refusal else grpc.StatusCode.OK]
-        self.environment.events.request.fire(
-            **report,
-            response_time=1e3 * seconds,
-            response_length=response.ByteSize() if response else 0,
-            exception=_grpc_problem(response, refusal, question, exchange),
-        )
+        return grpc_request(question)
 
-    def _call(
-        self, request: pb.ModelInferRequest
-    ) -> tuple[pb.ModelInferResponse | None, grpc.RpcError | None]:
+    def send(self, message: pb.ModelInferRequest, question: Question) -> Reply:  # noqa: ARG002  as in `Asker`
+        """See `Asker`."""
         try:
-            return self._infer(request, timeout=TIMEOUT_S), None
+            response = self._infer(message, timeout=self.stage.timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
-            return None, error
+            text = error.details() or ""
+            return Reply(outcome=grpc_outcome(error.code(), text), message=text)
+        try:
+            return Reply(outcome=_OK, answer=grpc_answer(response), size=response.ByteSize())
+        except AnswerError as error:
+            return Reply(outcome=_OK, message=str(error), size=response.ByteSize())
+
+    def tell(self, experiment: str, truths: Sequence[Truth]) -> Mapping[str, int]:
+        """See `Asker`."""
+        outcomes = [
+            epb.OutcomeItem(feedback_token=truth.token, label=truth.label, item=truth.item)
+            for truth in truths
+        ]
+        request = epb.RecordOutcomesRequest(name=experiment, outcomes=outcomes)
+        try:
+            response = self._record(request, timeout=TIMEOUT_S, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise WrongAnswerError(f"{error.code().name}: {error.details()}") from None
+        names = (epb.Receipt.Name(outcome.receipt) for outcome in response.outcomes)
+        return Counter(name.removeprefix(_RECEIPT).lower() for name in names)
 
 
 class RestUser(FastHttpUser, Asker):
     """A client of the REST door; one kept-alive connection."""
 
     abstract = True
-    form: ClassVar[str]
     network_timeout = TIMEOUT_S
     connection_timeout = TIMEOUT_S
+    concurrency = 1
 
-    def ask(self, name: str, question: Question) -> None:
+    def __init__(self, environment: Environment) -> None:
         """See `Asker`."""
-        body, headers = self.encode(question)
-        exchange = Exchange(model=question.model, protocol="http")
-        with self.client.post(
-            f"/v2/models/{quote(question.model, safe='')}/infer",
-            data=body,  # type: ignore[arg-type] # bytes are fine, whatever the annotation says
-            headers=headers,
-            name=f"{name} ({self.form})",
-            context={"exchange": exchange},
-            catch_response=True,
-        ) as response:
-            exchange.outcome = HTTP_OUTCOMES.get(response.status_code, exchange.outcome)
-            if problem := _rest_problem(response, question, exchange):
-                response.failure(problem)
-            else:
-                response.success()
+        token = self.stage.options.token
+        self.default_headers = {"Authorization": f"Bearer {token}"} if token else None
+        self.network_timeout = self.stage.timeout_s
+        super().__init__(environment)
 
-    def encode(self, question: Question) -> tuple[bytes, dict[str, str]]:
-        """Body and headers."""
-        raise NotImplementedError
+    def disconnect(self) -> None:
+        """See `Asker`."""
+        self.client.client.close()
+
+    def send(self, message: tuple[bytes, dict[str, str]], question: Question) -> Reply:
+        """See `Asker`."""
+        body, headers = message
+        response = self._post(f"/v2/models/{quote(question.model, safe='')}/infer", body, headers)
+        outcome, content = http_outcome(response.status_code), response.content or b""
+        if outcome != _OK:
+            return Reply(outcome=outcome, message=_reason(response), size=len(content))
+        length = response.headers and response.headers.get(wire.HEADER_LENGTH)
+        try:
+            answer = wire.rest_answer(content, str(length) if length else None)
+        except AnswerError as error:
+            return Reply(outcome=outcome, message=str(error), size=len(content))
+        return Reply(outcome=outcome, answer=answer, size=len(content))
+
+    def tell(self, experiment: str, truths: Sequence[Truth]) -> Mapping[str, int]:
+        """See `Asker`."""
+        outcomes = [
+            {"feedback_token": truth.token, "label": truth.label, "item": truth.item} for truth in truths
+        ]
+        path = f"/v1/experiments/{quote(experiment, safe='')}/outcomes"
+        headers = {"Content-Type": "application/json"}
+        response = self._post(path, json.dumps({"outcomes": outcomes}).encode(), headers)
+        try:
+            return Counter(str(one["status"]) for one in json.loads(response.content or b"")["outcomes"])
+        except (KeyError, TypeError, ValueError):
+            raise WrongAnswerError(f"{response.status_code}: {_reason(response)}") from None
+
+    def _post(self, path: str, body: bytes, headers: dict[str, str]) -> ResponseContextManager:
+        # Locust would report to its statistics when the block of a `with` ends; we do that ourselves, since a
+        # request's time counts from when it was due.
+        return self.client.post(path, data=body, headers=headers, catch_response=True)  # type: ignore[arg-type] # bytes are fine
 
 
 class RestBinaryUser(RestUser):
     """Sends and asks for binary tensor data."""
 
-    form = "binary"
+    way = REST_BINARY
 
     def encode(self, question: Question) -> tuple[bytes, dict[str, str]]:
-        """See `RestUser`."""
+        """See `Asker`."""
         return wire.rest_binary(question)
 
 
 class RestJsonUser(RestUser):
     """Sends and asks for plain JSON."""
 
-    form = "JSON"
+    way = REST_JSON
 
     def encode(self, question: Question) -> tuple[bytes, dict[str, str]]:
-        """See `RestUser`."""
+        """See `Asker`."""
         return wire.rest_json(question)
 
 
-def _grpc_problem(
-    response: pb.ModelInferResponse | None,
-    refusal: grpc.RpcError | None,
-    question: Question,
-    exchange: Exchange,
-) -> Exception | None:
-    if response is not None:
-        return _problem(lambda: wire.grpc_answer(response), question, exchange)
-    assert refusal is not None, "a call either returns or raises"  # noqa: S101
-    if exchange.outcome == "client_error":
-        return _wrong(refusal_fault(refusal.details() or "", question))
-    return WrongAnswerError(f"{refusal.code().name}: {refusal.details()}")
-
-
-def _rest_problem(
-    response: ResponseContextManager, question: Question, exchange: Exchange
-) -> Exception | None:
-    if response.status_code == 200:  # noqa: PLR2004  OK
-        length = response.headers and response.headers.get(wire.HEADER_LENGTH)
-        header_length = str(length) if length else None
-        return _problem(lambda: wire.rest_answer(response.content or b"", header_length), question, exchange)
-    if response.status_code == 400:  # noqa: PLR2004  Bad Request
-        return _wrong(refusal_fault(response.text or "", question))
-    reason = response.text or response.request_meta["exception"]
-    return WrongAnswerError(f"{response.status_code}: {reason}")
-
-
-def _problem(read: Callable[[], wire.Answer], question: Question, exchange: Exchange) -> Exception | None:
+def _reason(response: ResponseContextManager) -> str:
+    """What a reply that is no answer says, or why none came."""
+    text = response.text or ""
     try:
-        answer = read()
-    except AnswerError as error:
-        return error
-    problem = _wrong(fault(answer, question))
-    if problem is None:
-        exchange.right, exchange.judged = right(answer, question), len(question.samples)
-    return problem
-
-
-def _wrong(text: str) -> Exception | None:
-    return WrongAnswerError(text) if text else None
+        return str(json.loads(text)["error"])
+    except (KeyError, TypeError, ValueError):
+        return text or str(response.request_meta["exception"])

@@ -55,7 +55,8 @@ class Gateway:
     def __init__(self, config: Config, fleet_of: FleetOf = build_fleet) -> None:
         """Make every object; nothing runs and no port is bound yet."""
         self.config = config
-        self.registry = CollectorRegistry()
+        # Described, so that whoever asks the page for some series alone (`name[]`) may ask for any of them.
+        self.registry = CollectorRegistry(auto_describe=True)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
         metrics, usage = Metrics(self.registry), UsageBook()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serve.app import Gateway
-from serve.sections import AttemptsConfig, BatchingConfig, ExperimentsConfig
+from serve.sections import AttemptsConfig, BatchingConfig, ExperimentsConfig, TokenConfig
 from serve.settings import Config
 from tests.e2e.experimenter import Ask, Experimenter, experimenter
 from tests.e2e.planted import LABELS, PlantedEngine, Truth, planted
@@ -46,6 +46,7 @@ async def trial_gateway(
     seed: int = 0,
     attempts: int = 1,
     experiments: ExperimentsConfig | None = None,
+    tokens: tuple[TokenConfig, ...] = (),
 ) -> AsyncIterator[TrialGateway]:
     """A gateway that serves these models.
 
@@ -55,6 +56,7 @@ async def trial_gateway(
         seed: Of all that chance decides about them.
         attempts: Most attempts for a call; with 1 nothing is tried again.
         experiments: Settings of experiments.
+        tokens: Without any, everybody may do everything.
     """
     engines, fleet_of = planted(truths, seed)
     config = Config(
@@ -66,6 +68,7 @@ async def trial_gateway(
         # A planted failure is one of a call, not of the engine: some in a row must not eject the only one.
         attempts=AttemptsConfig(workers=WORKERS, attempts=attempts, failures_to_eject=WORKERS),
         experiments=experiments or ExperimentsConfig(poll_interval_s=POLL_S),
+        tokens=tokens,
     )
     gateway = Gateway(config, fleet_of)
     try:

@@ -1,0 +1,180 @@
+"""Before any load: is the target one that we may put load on, is it there, and has it what is asked for."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import grpc
+import httpx
+
+from loadtests.stack import Target
+from loadtests.wish import Wish
+from serve.pb import open_inference_pb2 as pb
+from serve.pb.open_inference_pb2_grpc import GRPCInferenceServiceStub
+
+TIMEOUT_S: Final = 5.0
+DEFAULT: Final = Target(
+    http="http://127.0.0.1:8000", grpc="127.0.0.1:8001", metrics="http://127.0.0.1:8002/metrics"
+)
+_SERVER: Final = "attnserve"
+_METRIC: Final = "attnserve_requests_total"
+_REFUSED: Final = (401, 403)
+# Attribute of a target -> the option that gives it.
+_OPTIONS: Final = {"http": "--host", "grpc": "--grpc", "metrics": "--metrics"}
+
+
+class PreflightError(Exception):
+    """There is no putting load on it; the message names the option and says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """What a gateway can be asked for.
+
+    Attributes:
+        models: Name of each model, without its versions -> why it cannot answer; "" when it can.
+        others: Aliases and experiments, likewise.
+    """
+
+    models: Mapping[str, str]
+    others: Mapping[str, str]
+
+    def choose(self, wanted: Sequence[str]) -> tuple[str, ...]:
+        """Those that are wanted, or every model that is ready.
+
+        Raises:
+            PreflightError: One is not there or not ready, or there is none.
+        """
+        ready = [name for name, reason in self.models.items() if not reason]
+        known = {**self.models, **self.others}
+        for name in wanted:
+            if name not in known:
+                raise PreflightError(f"--models: {name!r} is not loaded; ready are {_listed(ready)}")
+            if known[name]:
+                raise PreflightError(f"--models: {name!r} is not ready ({known[name]}); {_listed(ready)} are")
+        if not wanted and not ready:
+            raise PreflightError("--models: none is ready; `attnserve models` says why")
+        return tuple(wanted or ready)
+
+
+def target_of(wish: Wish) -> Target:
+    """The addresses that were given, or where `attnserve serve` listens by default.
+
+    Raises:
+        PreflightError: One is no address, or not loopback's, and --remote does not allow that.
+    """
+    target = Target(
+        http=(wish.host or DEFAULT.http).rstrip("/"),
+        grpc=wish.grpc or DEFAULT.grpc,
+        metrics=wish.metrics or DEFAULT.metrics,
+    )
+    for name, option in _OPTIONS.items():
+        address = getattr(target, name)
+        host = _host(option, address if name != "grpc" else f"//{address}", address)
+        if not wish.remote:
+            _check_loopback(option, address, host)
+    return target
+
+
+def is_given(wish: Wish) -> bool:
+    """Whether a gateway was named, so that none of our own takes its place."""
+    return bool(wish.host or wish.grpc or wish.metrics)
+
+
+def check_target(target: Target, token: str) -> Listed:
+    """Ask a gateway at each of its three doors who it is, and what it has.
+
+    Raises:
+        PreflightError: One does not answer, or not as an attnserve does; or the token is refused.
+    """
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    with httpx.Client(timeout=TIMEOUT_S, trust_env=False, headers=headers) as client:
+        _check_rest(client, target)
+        index = _rest(client, "POST", f"{target.http}/v2/repository/index").json()
+        page = _rest(client, "GET", target.metrics, "--metrics").text
+    if _METRIC not in page:
+        raise PreflightError(f"--metrics: {target.metrics} is no metrics page of an attnserve: no {_METRIC}")
+    _check_grpc(target.grpc, token)
+    return _listing(index)
+
+
+def _host(option: str, url: str, address: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if option == "--grpc":
+        if not host or port is None:
+            raise PreflightError(f"--grpc: {address!r} is no HOST:PORT")
+    elif not host or parts.scheme != "http":
+        raise PreflightError(f"{option}: {address!r} is no http://HOST:PORT; TLS is not spoken here")
+    return str(host)
+
+
+def _check_loopback(option: str, address: str, host: str) -> None:
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+    except OSError as error:
+        raise PreflightError(f"{option}: {host!r} has no address: {error}") from None
+    outside = sorted(one for one in found if not ipaddress.ip_address(one.partition("%")[0]).is_loopback)
+    if outside:
+        raise PreflightError(
+            f"{option}: {address} is not on this machine's loopback ({outside[0]}); load on others needs"
+            " --remote, and their consent"
+        )
+
+
+def _check_rest(client: httpx.Client, target: Target) -> None:
+    document = _rest(client, "GET", f"{target.http}/v2")
+    try:
+        name = document.json()["name"]
+    except (ValueError, KeyError, TypeError):
+        name = None
+    if name != _SERVER:
+        raise PreflightError(f"--host: {target.http} answers, but is no attnserve")
+
+
+def _rest(client: httpx.Client, method: str, url: str, option: str = "--host") -> httpx.Response:
+    try:
+        response = client.request(method, url)
+    except httpx.HTTPError as error:
+        raise PreflightError(
+            f"{option}: no answer from {url}: {str(error) or type(error).__name__}"
+        ) from None
+    if response.status_code in _REFUSED:
+        raise PreflightError(f"--token: {url} refuses it: {response.text.strip()}")
+    if not response.is_success:
+        raise PreflightError(f"{option}: {url} answers {response.status_code}; is it an attnserve?")
+    return response
+
+
+def _check_grpc(address: str, token: str) -> None:
+    metadata = [("authorization", f"Bearer {token}")] if token else []
+    with grpc.insecure_channel(address) as channel:
+        stub = GRPCInferenceServiceStub(channel)
+        try:
+            name = stub.ServerMetadata(pb.ServerMetadataRequest(), timeout=TIMEOUT_S, metadata=metadata).name
+        except grpc.RpcError as error:
+            raise PreflightError(f"--grpc: no answer from {address}: {error.details()}") from None
+    if name != _SERVER:
+        raise PreflightError(f"--grpc: {address} answers, but is no attnserve")
+
+
+def _listing(index: Sequence[Mapping[str, Any]]) -> Listed:
+    models: dict[str, str] = {}
+    others: dict[str, str] = {}
+    for entry in index:
+        kept = models if entry["version"] else others
+        reason = "" if entry["state"] == "READY" else entry["reason"] or "no reason given"
+        kept[entry["name"]] = reason and kept.get(entry["name"], reason)  # one ready version is enough
+    return Listed(models=models, others=others)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
