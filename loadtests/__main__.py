@@ -1,6 +1,6 @@
 """`python -m loadtests`."""
 
-from loadtests.command import app
+from loadtests.running.command import app
 from loadtests.stack import end_in_order
 
 if __name__ == "__main__":

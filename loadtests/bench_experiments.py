@@ -31,7 +31,7 @@ from loadtests.bench.photos import photos
 from loadtests.machine import Machine
 from loadtests.soak import fakes
 from loadtests.stack import StackError, Target, end_in_order, running_stack
-from loadtests.wire import length_prefixed
+from loadtests.traffic.wire import length_prefixed
 from serve.pb import open_inference_pb2 as pb
 from serve.pb.open_inference_pb2_grpc import GRPCInferenceServiceStub
 

@@ -21,14 +21,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.corpus import CorpusError, read_corpus
 from loadtests.exchange import GRPC, REST_BINARY, REST_JSON
 from loadtests.exchanges import read_exchanges
-from loadtests.generators import measuring
-from loadtests.launch import Job, LaunchError, launch
 from loadtests.machine import Machine
 from loadtests.null_server import MODEL
+from loadtests.running.generators import measuring
+from loadtests.running.launch import Job, LaunchError, launch
 from loadtests.stack import Stack, StackError, end_in_order, running_stack
+from loadtests.traffic.corpus import CorpusError, read_corpus
 
 LOCUSTFILE: Final = Path(__file__).with_name("locustfile.py")
 # Way -> the class of its users.

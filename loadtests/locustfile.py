@@ -10,9 +10,9 @@ from __future__ import annotations
 import grpc.experimental.gevent
 from locust import events
 
-from loadtests.leader import Pace
-from loadtests.swarm import install
-from loadtests.users import GrpcUser, RestBinaryUser, RestJsonUser
+from loadtests.swarm.install import install
+from loadtests.swarm.leader import Pace
+from loadtests.swarm.users import GrpcUser, RestBinaryUser, RestJsonUser
 
 __all__ = ["GrpcUser", "Pace", "RestBinaryUser", "RestJsonUser"]
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import grpc.experimental.gevent
 from locust import events
 
-from loadtests.leader import Pace
-from loadtests.swarm import install
-from loadtests.triton_users import TritonGrpcUser, TritonHttpUser
+from loadtests.swarm.install import install
+from loadtests.swarm.leader import Pace
+from loadtests.swarm.triton_users import TritonGrpcUser, TritonHttpUser
 
 __all__ = ["Pace", "TritonGrpcUser", "TritonHttpUser"]
 

@@ -21,7 +21,7 @@ import grpc.aio
 import numpy as np
 import uvicorn
 
-from loadtests.wire import HEADER_LENGTH, OUTPUTS, length_prefixed
+from loadtests.traffic.wire import HEADER_LENGTH, OUTPUTS, length_prefixed
 from serve.pb import open_inference_pb2 as pb
 
 MODEL: Final = "null"

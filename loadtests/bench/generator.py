@@ -15,9 +15,9 @@ from itertools import count
 import grpc
 import numpy as np
 
-from loadtests.grpc_wire import grpc_answer, grpc_request
-from loadtests.questions import Question
-from loadtests.sample import Sample
+from loadtests.traffic.grpc_wire import grpc_answer, grpc_request
+from loadtests.traffic.questions import Question
+from loadtests.traffic.sample import Sample
 from serve.pb import open_inference_pb2 as pb
 from serve.pb.open_inference_pb2_grpc import GRPCInferenceServiceStub
 

@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 
 from loadtests.exchanges import Exchanges
-from loadtests.generators import warnings as generator_warnings
 from loadtests.outcome import Run
 from loadtests.report.against import Baseline
 from loadtests.report.document import Comparison, Figure, Knee, Row, Step
@@ -18,6 +17,7 @@ from loadtests.report.steps import percent
 from loadtests.report.verdicts import BETTER, SAME, WORSE
 from loadtests.report.windows import FEWEST_WINDOWS, Bootstrap
 from loadtests.report.written import figure_of, one, span
+from loadtests.running.generators import warnings as generator_warnings
 
 _CLOCK_MS: Final = 1.0
 _HIDDEN: Final = 1.2  # times the service time's p99 from which waiting is worth a sentence

@@ -12,11 +12,11 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from loadtests.corpus import Corpus, read_corpus
 from loadtests.soak.clients import Asker
 from loadtests.soak.questions import Expected, Item, Model, Question, Shelf, Stock, Way
 from loadtests.soak.replies import Answer
 from loadtests.stack import StackError, Target
+from loadtests.traffic.corpus import Corpus, read_corpus
 from serve.core.messages import Kind
 
 PATIENCE_S: Final = 30.0

@@ -15,7 +15,7 @@ from loadtests.soak.http1 import HttpBrokenError, HttpClient
 from loadtests.soak.questions import Question, Way
 from loadtests.soak.replies import Broken, Expired, HungUp, Refusal, Reply, Silence
 from loadtests.stack import Target
-from loadtests.wire import HEADER_LENGTH
+from loadtests.traffic.wire import HEADER_LENGTH
 from serve.core.errors import Code
 from serve.edge.status import STATUSES
 from serve.pb import open_inference_pb2 as pb

@@ -13,7 +13,7 @@ import numpy as np
 
 from loadtests.soak.flaws import TOO_LARGE, UNREADABLE
 from loadtests.soak.questions import Question
-from loadtests.wire import HEADER_LENGTH, length_prefixed
+from loadtests.traffic.wire import HEADER_LENGTH, length_prefixed
 from serve.core.messages import InferRequest, Kind, Parameter, RequestedOutput, Tensor
 from serve.pb import open_inference_pb2 as pb
 

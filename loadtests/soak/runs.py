@@ -15,7 +15,7 @@ from typing import Final
 import uvloop
 from rich.console import Console
 
-from loadtests.sites import MODELS, STORE, ensure_demo
+from loadtests.running.sites import MODELS, STORE, ensure_demo
 from loadtests.soak import fakes, torchserves
 from loadtests.soak.baseline import demo_stock
 from loadtests.soak.drive import Course, Drive, Load

@@ -13,7 +13,7 @@ import yaml
 
 from deploy.check import DEPLOY, build
 from deploy.images import loadtest_start
-from loadtests.wish import Wish
+from loadtests.running.wish import Wish
 
 COMPONENT = DEPLOY / "components" / "loadtest"
 PROGRAM = DEPLOY / "images" / "loadtest_start.py"

@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 import numpy as np
 
-from loadtests.wire import HEADER_LENGTH, length_prefixed
+from loadtests.traffic.wire import HEADER_LENGTH, length_prefixed
 from serve.pb import experiments_pb2 as epb
 from serve.pb import open_inference_pb2 as pb
 from serve.pb.experiments_pb2_grpc import ExperimentsServicer, add_ExperimentsServicer_to_server

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from loadtests.exchanges import Exchanges, read_exchanges
-from loadtests.launch import EXCHANGES, RESULT, Job, Launched, launch
+from loadtests.running.launch import EXCHANGES, RESULT, Job, Launched, launch
 from tests.loadtests.fake_gateway import LABELS, MODEL, FakeGateway
 
 LOCUSTFILE = Path("loadtests/locustfile.py")

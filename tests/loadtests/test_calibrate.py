@@ -13,15 +13,15 @@ import httpx
 import numpy as np
 import pytest
 
-from loadtests import wire
-from loadtests.check import fault
 from loadtests.exchange import GRPC, REST_BINARY, REST_JSON
-from loadtests.grpc_wire import grpc_answer, grpc_request
 from loadtests.null_server import MODEL
-from loadtests.questions import Answer, Question
-from loadtests.sample import Sample
 from loadtests.stack import Target, running_stack
-from loadtests.subjects import read_subjects
+from loadtests.traffic import wire
+from loadtests.traffic.check import fault
+from loadtests.traffic.grpc_wire import grpc_answer, grpc_request
+from loadtests.traffic.questions import Answer, Question
+from loadtests.traffic.sample import Sample
+from loadtests.traffic.subjects import read_subjects
 from serve.pb.open_inference_pb2_grpc import GRPCInferenceServiceStub
 from tests.e2e.demo import build_demo
 

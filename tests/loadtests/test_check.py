@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from loadtests.check import fault, judged, refusal_fault, right
-from loadtests.questions import Answer, Question, Refusal, Subject
-from loadtests.sample import Sample
+from loadtests.traffic.check import fault, judged, refusal_fault, right
+from loadtests.traffic.questions import Answer, Question, Refusal, Subject
+from loadtests.traffic.sample import Sample
 
 SUBJECT = Subject(
     name="digits_se",

@@ -9,11 +9,11 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped] # what Locust's messages are made of
 
-from loadtests.collect import MOST_ERRORS, Collector, Ledger, shortened, write_result
 from loadtests.exchange import GRPC, REST_JSON, Exchange
 from loadtests.exchanges import read_exchanges
-from loadtests.loops import ClosedLoop, OpenLoop
 from loadtests.outcome import Slo
+from loadtests.swarm.collect import MOST_ERRORS, Collector, Ledger, shortened, write_result
+from loadtests.swarm.loops import ClosedLoop, OpenLoop
 from loadtests.tally import Kind
 
 BEGIN = 1_700_000_000.25

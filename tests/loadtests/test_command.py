@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from loadtests.command import app
-from loadtests.scenarios import SCENARIOS
+from loadtests.running.command import app
+from loadtests.running.scenarios import SCENARIOS
 
 
 def command(*arguments: str) -> Result:

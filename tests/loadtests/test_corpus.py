@@ -12,10 +12,10 @@ from PIL import Image
 
 from handlers.attn_decode import Decoder, ImageError, ImageLimits
 from loadtests.bench.photos import photos
-from loadtests.corpus import LARGEST_SIDE, MOST_PICTURES, Corpus, CorpusError, read_corpus
-from loadtests.photographs import FORMS, SIZES, photographs
-from loadtests.sample import Sample
-from loadtests.unusable import corrupt, oversized
+from loadtests.traffic.corpus import LARGEST_SIDE, MOST_PICTURES, Corpus, CorpusError, read_corpus
+from loadtests.traffic.photographs import FORMS, SIZES, photographs
+from loadtests.traffic.sample import Sample
+from loadtests.traffic.unusable import corrupt, oversized
 
 DECODER = Decoder(ImageLimits())
 UNUSABLE = (*corrupt(), *oversized())

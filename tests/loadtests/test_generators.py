@@ -12,8 +12,8 @@ import pytest
 
 from loadtests.exchange import GRPC, Exchange
 from loadtests.exchanges import Exchanges
-from loadtests.generators import measuring, warnings
 from loadtests.outcome import GeneratorCost, Run, Slo
+from loadtests.running.generators import measuring, warnings
 
 # Uses as many seconds of CPU as it is told to, however long that takes.
 WORKER = """

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from loadtests import launch as launching
-from loadtests.launch import EXCHANGES, RESULT, Job, LaunchError, launch
+from loadtests.running import launch as launching
+from loadtests.running.launch import EXCHANGES, RESULT, Job, LaunchError, launch
 
 CONCLUDE = f"import pathlib; pathlib.Path('{{folder}}', '{RESULT}').write_text('{{{{\"tally\": 1}}}}')"
 WAIT = (

@@ -17,7 +17,7 @@ import pytest
 
 from loadtests.arrivals import poisson
 from loadtests.exchanges import read_exchanges
-from loadtests.launch import EXCHANGES, RESULT
+from loadtests.running.launch import EXCHANGES, RESULT
 from loadtests.shapes import Shape
 from tests.loadtests.fake_gateway import FakeGateway, running
 from tests.loadtests.locusts import by_hand, counts, run

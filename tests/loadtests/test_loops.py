@@ -7,9 +7,9 @@ import time
 import gevent
 import pytest
 
-from loadtests import clock
-from loadtests.clock import now
-from loadtests.loops import ClosedLoop, Loop, OpenLoop
+from loadtests.swarm import clock
+from loadtests.swarm.clock import now
+from loadtests.swarm.loops import ClosedLoop, Loop, OpenLoop
 
 SENT = list[tuple[float, float]]  # when due, when taken
 

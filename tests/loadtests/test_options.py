@@ -5,9 +5,9 @@ from __future__ import annotations
 import configargparse  # type: ignore[import-untyped] # what Locust's parser is made of
 import pytest
 
-from loadtests.options import OptionError, Options, add_options
 from loadtests.outcome import Slo
 from loadtests.shapes import Shape
+from loadtests.swarm.options import OptionError, Options, add_options
 
 
 class LocustsParser(configargparse.ArgumentParser):  # type: ignore[misc] # it has no types

@@ -14,9 +14,9 @@ from typing import Any
 import grpc
 import pytest
 
-from loadtests.preflight import DEFAULT, Listed, PreflightError, check_target, is_given, target_of
+from loadtests.running.preflight import DEFAULT, Listed, PreflightError, check_target, is_given, target_of
+from loadtests.running.wish import Wish
 from loadtests.stack import Target
-from loadtests.wish import Wish
 from serve.pb import open_inference_pb2 as pb
 from serve.pb.open_inference_pb2_grpc import (
     GRPCInferenceServiceServicer,

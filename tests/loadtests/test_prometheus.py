@@ -21,12 +21,12 @@ import yaml
 
 from loadtests.exchange import NO_ANSWER, PROTOCOLS
 from loadtests.exchanges import Exchanges
-from loadtests.execution import execute
-from loadtests.plans import plan_of
-from loadtests.sites import Site, opened
+from loadtests.running.execution import execute
+from loadtests.running.plans import plan_of
+from loadtests.running.sites import Site, opened
+from loadtests.running.trial import Twins, running_trial
+from loadtests.running.wish import Wish
 from loadtests.stack import Target, running_stack
-from loadtests.trial import Twins, running_trial
-from loadtests.wish import Wish
 from tests.e2e.demo import Demo, build_demo
 from tests.programs import find_program
 

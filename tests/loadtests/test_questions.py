@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.corpus import LARGEST_SIDE, Corpus, Picture
-from loadtests.questions import KINDS, LARGEST_BATCH, Mix, Question, Subject
-from loadtests.sample import Sample
-from loadtests.wire import rest_json
+from loadtests.traffic.corpus import LARGEST_SIDE, Corpus, Picture
+from loadtests.traffic.questions import KINDS, LARGEST_BATCH, Mix, Question, Subject
+from loadtests.traffic.sample import Sample
+from loadtests.traffic.wire import rest_json
 from serve.edge.strict_json import MAX_JSON_BYTES, MAX_JSON_VALUES
 
 SUBJECTS = tuple(

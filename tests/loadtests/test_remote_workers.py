@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.launch import Job
-from loadtests.plans import ScenarioError, scenario_of
-from loadtests.wish import Wish
+from loadtests.running.launch import Job
+from loadtests.running.plans import ScenarioError, scenario_of
+from loadtests.running.wish import Wish
 
 
 def test_the_master_starts_alone_and_listens_beyond_loopback(tmp_path: Path) -> None:

@@ -16,13 +16,13 @@ import pytest
 from typer.testing import CliRunner
 
 from loadtests.arrivals import poisson
-from loadtests.command import app
 from loadtests.exchange import GRPC, REST_BINARY, REST_JSON
 from loadtests.exchanges import read_exchanges
-from loadtests.questions import KINDS
+from loadtests.running.command import app
 from loadtests.scrape import scrape
 from loadtests.shapes import Shape
 from loadtests.stack import StackError, Target, running_stack
+from loadtests.traffic.questions import KINDS
 from tests.e2e.demo import Demo, build_demo
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtests.arrivals import TraceError
-from loadtests.plans import Plan, ScenarioError, burst_of, needs_measurement, plan_of, scenario_of
-from loadtests.scenarios import CLOSED, SCENARIOS, Scenario
+from loadtests.running.plans import Plan, ScenarioError, burst_of, needs_measurement, plan_of, scenario_of
+from loadtests.running.scenarios import CLOSED, SCENARIOS, Scenario
+from loadtests.running.wish import Wish
 from loadtests.shapes import Shape, ShapeError
-from loadtests.wish import Wish
 
 BY_SHAPE = [scenario for scenario in SCENARIOS.values() if "shape" in scenario.takes]
 OPEN_LOOP = [scenario for scenario in SCENARIOS.values() if "rate" in scenario.takes]

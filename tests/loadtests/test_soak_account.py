@@ -21,7 +21,7 @@ from loadtests.soak.latency import Latencies
 from loadtests.soak.questions import Question, Way, draw
 from loadtests.soak.replies import Answer, Broken, Expired, HungUp, Refusal, Reply, Silence
 from loadtests.soak.stocks import fake_stock
-from loadtests.wire import HEADER_LENGTH
+from loadtests.traffic.wire import HEADER_LENGTH
 from serve.core.answer import compose
 from serve.core.errors import Code, ServeError
 from serve.core.messages import Batch, InferRequest, Kind, Prediction

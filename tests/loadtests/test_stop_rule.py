@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from loadtests.exchange import GRPC, Exchange
 from loadtests.outcome import Slo
-from loadtests.stop_rule import StopRule
+from loadtests.swarm.stop_rule import StopRule
 
 SLO = Slo(p99_ms=200, failures=0.02, for_s=3)
 BEGIN = 1_700_000_000

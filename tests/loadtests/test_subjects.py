@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from loadtests.questions import Subject
-from loadtests.subjects import SubjectError, read_subjects
+from loadtests.traffic.questions import Subject
+from loadtests.traffic.subjects import SubjectError, read_subjects
 from serve.core.card import ModelCard
 from serve.core.describe import model_config, model_metadata
 from serve.core.designs import design_of

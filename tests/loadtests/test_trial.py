@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from loadtests.running.trial import ARMS, Trial, TrialError, Twins, running_trial
 from loadtests.scrape import scrape
-from loadtests.trial import ARMS, Trial, TrialError, Twins, running_trial
 from serve.sections import ExperimentsConfig, TokenConfig
 from tests.e2e.experimenter import OK, Told
 from tests.e2e.planted import Truth
@@ -98,7 +98,7 @@ async def test_what_the_gateway_cannot_know_of_is_not_waited_for_in_vain(
 ) -> None:
     """A report that lacks answers is one all the same, and it is said how many it knows of."""
     said: list[str] = []
-    monkeypatch.setattr("loadtests.trial.PATIENCE_S", 0.3)
+    monkeypatch.setattr("loadtests.running.trial.PATIENCE_S", 0.3)
     async with trial_gateway(tmp_path, ALIKE, experiments=QUICK_POLLS) as gateway:
         context = running_trial(gateway.gateway.addresses.http, "", Twins(model=MODEL), said.append)
         async with entered(context) as trial:

@@ -15,12 +15,12 @@ import pytest
 
 from loadtests.exchange import TRITON_GRPC, TRITON_HTTP
 from loadtests.exchanges import Exchanges, read_exchanges
-from loadtests.launch import Job, Launched, launch
-from loadtests.questions import KINDS
+from loadtests.running.launch import Job, Launched, launch
+from loadtests.running.trial import ARMS, Twins, running_trial
 from loadtests.scrape import scrape
 from loadtests.stack import Target, running_stack
 from loadtests.tally import Tally, differences
-from loadtests.trial import ARMS, Twins, running_trial
+from loadtests.traffic.questions import KINDS
 from tests.e2e.demo import Demo, build_demo
 
 PROGRAM = Path(__file__).with_name("triton_replies.py")

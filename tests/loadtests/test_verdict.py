@@ -11,16 +11,16 @@ import pytest
 
 from loadtests.exchange import GRPC, Exchange
 from loadtests.exchanges import Exchanges
-from loadtests.execution import Execution
 from loadtests.outcome import Run, Slo
-from loadtests.plans import Plan, plan_of
 from loadtests.report.build import report
 from loadtests.report.document import Comparison
-from loadtests.sites import Site
+from loadtests.running.execution import Execution
+from loadtests.running.plans import Plan, plan_of
+from loadtests.running.sites import Site
+from loadtests.running.verdict import complaints
+from loadtests.running.wish import Wish
 from loadtests.stack import Target
 from loadtests.tally import Kind, Tally
-from loadtests.verdict import complaints
-from loadtests.wish import Wish
 
 GOOD = Exchange(
     due=100.0,

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 from loadtests.outcome import ModelCounters
-from loadtests.watch import watching
+from loadtests.running.watch import watching
 from serve.core.batching import Reason
 from serve.core.messages import ModelRef, Timings
 from serve.metrics import Metrics

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from loadtests import wire
-from loadtests.grpc_wire import grpc_answer, grpc_request
-from loadtests.questions import Answer, Question
-from loadtests.sample import Sample
-from loadtests.wire import AnswerError
+from loadtests.traffic import wire
+from loadtests.traffic.grpc_wire import grpc_answer, grpc_request
+from loadtests.traffic.questions import Answer, Question
+from loadtests.traffic.sample import Sample
+from loadtests.traffic.wire import AnswerError
 from serve.core.errors import TooLargeError
 from serve.core.messages import InferRequest, InferResponse, Parameter, Tensor
 from serve.edge import oip_json, oip_proto
@@ -222,7 +222,8 @@ def test_a_refusal_is_read_whatever_it_contains() -> None:
 
 def test_what_both_locustfiles_share_imports_no_stubs() -> None:
     """Tritonclient's and ours describe the same messages, so that one process cannot hold both."""
-    shared = ("questions", "corpus", "sample", "wire", "check", "tally", "subjects", "exchange")
+    asked = ("questions", "corpus", "sample", "wire", "check", "subjects")
+    shared = (*(f"traffic.{name}" for name in asked), "tally", "exchange")
     program = "; ".join(
         [
             *(f"import loadtests.{name}" for name in shared),

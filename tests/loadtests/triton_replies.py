@@ -20,9 +20,9 @@ import numpy as np
 from gevent.pywsgi import WSGIServer
 from locust.env import Environment
 
-from loadtests.asker import Reply, Truth, WrongAnswerError
-from loadtests.questions import Question
-from loadtests.sample import Sample
+from loadtests.swarm.asker import Reply, Truth, WrongAnswerError
+from loadtests.traffic.questions import Question
+from loadtests.traffic.sample import Sample
 
 Page: TypeAlias = tuple[str, dict[str, str], bytes]
 

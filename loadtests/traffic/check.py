@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from loadtests.questions import Answer, Question, Subject
+from loadtests.traffic.questions import Answer, Question, Subject
 
 SUM_TOLERANCE: Final = 1e-4  # a float32 softmax is off by far less; JSON loses nothing
 

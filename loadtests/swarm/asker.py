@@ -14,13 +14,13 @@ from locust import TaskSet, User, constant, tag
 from locust.env import Environment
 from locust.exception import StopUser
 
-from loadtests.check import fault, judged, refusal_fault, right
-from loadtests.clock import now
-from loadtests.collect import Collector
 from loadtests.exchange import NO_ANSWER, Exchange
-from loadtests.loops import Loop
-from loadtests.options import Options
-from loadtests.questions import KINDS, Answer, Mix, Question
+from loadtests.swarm.clock import now
+from loadtests.swarm.collect import Collector
+from loadtests.swarm.loops import Loop
+from loadtests.swarm.options import Options
+from loadtests.traffic.check import fault, judged, refusal_fault, right
+from loadtests.traffic.questions import KINDS, Answer, Mix, Question
 
 Task: TypeAlias = TaskSet | Callable[..., Any]  # as Locust has it
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from PIL import Image
 
-from loadtests.sample import Sample
+from loadtests.traffic.sample import Sample
 
 SIDE: Final = 30_000  # of the pictures that are announced; the gateway decodes 40 million pixels at most
 _PNG_SIZE_AT: Final = 16  # behind the signature, and the length and name of the first chunk

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from loadtests.photographs import photographs
-from loadtests.sample import Sample
-from loadtests.unusable import corrupt, oversized
+from loadtests.traffic.photographs import photographs
+from loadtests.traffic.sample import Sample
+from loadtests.traffic.unusable import corrupt, oversized
 
 JPEG_QUALITY: Final = 95
 MOST_PICTURES: Final = 64  # that are kept decoded

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Final
 
 from loadtests.exchanges import read_exchanges
-from loadtests.launch import Job, Launched, launch
 from loadtests.machine import Machine
 from loadtests.outcome import GeneratorCost, Run
-from loadtests.plans import Plan, split
-from loadtests.scenarios import OPEN
+from loadtests.running.launch import Job, Launched, launch
+from loadtests.running.plans import Plan, split
+from loadtests.running.scenarios import OPEN
+from loadtests.running.sites import Site
+from loadtests.running.watch import Watch, watching
+from loadtests.running.wish import Wish
 from loadtests.scrape import scrape
-from loadtests.sites import Site
 from loadtests.tally import Counts, Tally, differences
-from loadtests.watch import Watch, watching
-from loadtests.wish import Wish
 
 SLOTS: Final = 128
 _LOCUSTFILES: Final = {"attnserve": "locustfile.py", "triton": "locustfile_triton.py"}
@@ -83,7 +83,7 @@ def measure(plan: Plan, wish: Wish, site: Site, folder: Path) -> float:
 
 def _job(plan: Plan, wish: Wish, site: Site, folder: Path) -> Job:
     return Job(
-        locustfile=Path(__file__).with_name(_LOCUSTFILES[wish.client]),
+        locustfile=Path(__file__).parents[1] / _LOCUSTFILES[wish.client],
         arguments=tuple(_arguments(plan, wish, site)),
         seconds=plan.shape.seconds,
         workers=wish.workers,
@@ -94,7 +94,7 @@ def _job(plan: Plan, wish: Wish, site: Site, folder: Path) -> Job:
 
 
 def _arguments(plan: Plan, wish: Wish, site: Site) -> Iterator[str]:
-    """For Locust and our locustfiles; see `loadtests.options`."""
+    """For Locust and our locustfiles; see `loadtests.swarm.options`."""
     values: dict[str, object] = {
         "--host": site.target.http,
         "--grpc": site.target.grpc,

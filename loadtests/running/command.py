@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.scenarios import SCENARIOS
-from loadtests.wish import Wish
+from loadtests.running.scenarios import SCENARIOS
+from loadtests.running.wish import Wish
 
 _WIDTH: Final = 120
 
@@ -36,7 +36,7 @@ def main(**options: Any) -> None:  # noqa: ANN401  each has a type of its own, w
     What it was once asked: python -m loadtests replay --trace arrivals.csv --workers 4
     """
     # Imported here so that --help and --list are quick.
-    from loadtests.run import EXIT_CODES, run  # noqa: PLC0415
+    from loadtests.running.run import EXIT_CODES, run  # noqa: PLC0415
 
     del options[_LIST.name]  # it is answered by now
     try:

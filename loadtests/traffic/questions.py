@@ -13,8 +13,8 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtests.corpus import Corpus
-from loadtests.sample import Sample
+from loadtests.traffic.corpus import Corpus
+from loadtests.traffic.sample import Sample
 
 LARGEST_BATCH: Final = 5
 # What the gateway reads as JSON is at most 8 MiB and a million numbers, and each question may be asked in it.

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from loadtests.generators import Generators, measuring
+from loadtests.running.generators import Generators, measuring
 from serve import die_with_parent
 
 START_TIMEOUT_S: Final = 120.0

@@ -18,7 +18,7 @@ import gevent
 from gevent.event import Event
 from gevent.queue import Queue
 
-from loadtests.clock import now
+from loadtests.swarm.clock import now
 
 Due: TypeAlias = Callable[[float], None]
 

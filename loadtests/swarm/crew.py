@@ -21,9 +21,9 @@ from locust.exception import StopTest
 from locust.rpc import Message
 from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
 
-from loadtests.asker import TIMEOUT_S
-from loadtests.collect import Report
-from loadtests.sender import SLACK_S, Sender, UnpreparedError
+from loadtests.swarm.asker import TIMEOUT_S
+from loadtests.swarm.collect import Report
+from loadtests.swarm.sender import SLACK_S, Sender, UnpreparedError
 
 READY: Final = "attnserve_ready"
 FAILED: Final = "attnserve_failed"

@@ -16,11 +16,14 @@ from rich.console import Console
 from loadtests.arrivals import TraceError
 from loadtests.capacity.answer import answer
 from loadtests.capacity.service import Batching, CapacityError
-from loadtests.corpus import CorpusError
-from loadtests.execution import Execution, NothingAnsweredError, execute, measure
-from loadtests.launch import EXCHANGES, LaunchError
 from loadtests.outcome import Run
-from loadtests.plans import (
+from loadtests.report.against import BaselineError, check_comparable, read_baseline
+from loadtests.report.build import report as build
+from loadtests.report.document import Report
+from loadtests.report.page import page
+from loadtests.running.execution import Execution, NothingAnsweredError, execute, measure
+from loadtests.running.launch import EXCHANGES, LaunchError
+from loadtests.running.plans import (
     Plan,
     ScenarioError,
     burst_of,
@@ -28,19 +31,16 @@ from loadtests.plans import (
     plan_of,
     scenario_of,
 )
-from loadtests.preflight import PreflightError
-from loadtests.report.against import BaselineError, check_comparable, read_baseline
-from loadtests.report.build import report as build
-from loadtests.report.document import Report
-from loadtests.report.page import page
+from loadtests.running.preflight import PreflightError
+from loadtests.running.sites import Site, opened
+from loadtests.running.terminal import show
+from loadtests.running.trial import TrialError, Twins, running_trial
+from loadtests.running.verdict import complaints
+from loadtests.running.wish import Wish
 from loadtests.shapes import ShapeError
-from loadtests.sites import Site, opened
 from loadtests.stack import StackError
-from loadtests.subjects import SubjectError
-from loadtests.terminal import show
-from loadtests.trial import TrialError, Twins, running_trial
-from loadtests.verdict import complaints
-from loadtests.wish import Wish
+from loadtests.traffic.corpus import CorpusError
+from loadtests.traffic.subjects import SubjectError
 
 FOLDER: Final = Path("run/loadtest")
 FAILED, WRONG = 1, 2

@@ -18,9 +18,9 @@ from typing import IO, Any, Final, TypeAlias
 
 from loadtests.exchange import Exchange
 from loadtests.exchanges import write_rows
-from loadtests.loops import Loop
 from loadtests.outcome import Slo
-from loadtests.stop_rule import StopRule
+from loadtests.swarm.loops import Loop
+from loadtests.swarm.stop_rule import StopRule
 from loadtests.tally import Tally
 
 Report: TypeAlias = dict[str, Any]  # plain values, as a message to Locust's master needs them

@@ -12,13 +12,13 @@ import gevent
 from locust.env import Environment
 
 from loadtests.arrivals import TraceError, poisson, share, trace
-from loadtests.asker import TASKS, Asker, Stage
-from loadtests.collect import Collector, Report
-from loadtests.corpus import Corpus, CorpusError, read_corpus
-from loadtests.loops import ClosedLoop, OpenLoop
-from loadtests.options import OPEN, OptionError, Options
-from loadtests.questions import Mix
-from loadtests.subjects import SubjectError, read_subjects
+from loadtests.swarm.asker import TASKS, Asker, Stage
+from loadtests.swarm.collect import Collector, Report
+from loadtests.swarm.loops import ClosedLoop, OpenLoop
+from loadtests.swarm.options import OPEN, OptionError, Options
+from loadtests.traffic.corpus import Corpus, CorpusError, read_corpus
+from loadtests.traffic.questions import Mix
+from loadtests.traffic.subjects import SubjectError, read_subjects
 
 # Beyond the time that a client gives a request; then whoever still asks is cut off.
 SLACK_S: Final = 5.0

@@ -8,10 +8,10 @@ from typing import Final
 
 from loadtests.arrivals import trace
 from loadtests.outcome import Phase, Slo
-from loadtests.questions import KINDS
-from loadtests.scenarios import BURST, CLOSED, OPEN, SCENARIOS, Scenario
+from loadtests.running.scenarios import BURST, CLOSED, OPEN, SCENARIOS, Scenario
+from loadtests.running.wish import Wish
 from loadtests.shapes import Segment, Shape
-from loadtests.wish import Wish
+from loadtests.traffic.questions import KINDS
 
 _OPTIONS_OF_LOAD: Final = ("rate", "users", "seconds", "shape", "trace", "slots", "target_rate")
 _DIGITS: Final = 4  # significant ones of a rate, so that a shape can be read

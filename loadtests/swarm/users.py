@@ -13,13 +13,13 @@ from locust import FastHttpUser
 from locust.contrib.fasthttp import ResponseContextManager
 from locust.env import Environment
 
-from loadtests import wire
-from loadtests.asker import TIMEOUT_S, Asker, Reply, Truth, WrongAnswerError
 from loadtests.exchange import GRPC, REST_BINARY, REST_JSON
-from loadtests.grpc_wire import grpc_answer, grpc_request
-from loadtests.questions import Question
+from loadtests.swarm.asker import TIMEOUT_S, Asker, Reply, Truth, WrongAnswerError
 from loadtests.tally import grpc_outcome, http_outcome
-from loadtests.wire import AnswerError
+from loadtests.traffic import wire
+from loadtests.traffic.grpc_wire import grpc_answer, grpc_request
+from loadtests.traffic.questions import Question
+from loadtests.traffic.wire import AnswerError
 from serve.pb import experiments_pb2 as epb
 from serve.pb import open_inference_pb2 as pb
 from serve.pb.experiments_pb2_grpc import ExperimentsStub

@@ -1,4 +1,4 @@
-"""Questions and answers over gRPC, with this project's own stubs; REST's are in `loadtests.wire`."""
+"""Questions and answers over gRPC, with this project's own stubs; REST's are in `loadtests.traffic.wire`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import struct
 
 import numpy as np
 
-from loadtests.questions import Answer, Question
-from loadtests.wire import OUTPUTS, AnswerError, tensor_of, text_of, texts
+from loadtests.traffic.questions import Answer, Question
+from loadtests.traffic.wire import OUTPUTS, AnswerError, tensor_of, text_of, texts
 from serve.pb import open_inference_pb2 as pb
 
 

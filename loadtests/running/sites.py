@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from loadtests.corpus import read_corpus
-from loadtests.plans import split
-from loadtests.preflight import PreflightError, check_target, is_given, target_of
-from loadtests.scenarios import Scenario
+from loadtests.running.plans import split
+from loadtests.running.preflight import PreflightError, check_target, is_given, target_of
+from loadtests.running.scenarios import Scenario
+from loadtests.running.wish import Wish
 from loadtests.stack import Target, running_stack
-from loadtests.subjects import read_subjects
 from loadtests.tally import Counts
-from loadtests.wish import Wish
+from loadtests.traffic.corpus import read_corpus
+from loadtests.traffic.subjects import read_subjects
 
 MODELS: Final = ("digits_plain", "digits_se", "digits_eca", "digits_sk")
 STORE: Final = Path("model_store/archives")

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import httpx
 
-from loadtests.questions import Subject
+from loadtests.traffic.questions import Subject
 
 TIMEOUT_S: Final = 10.0
 INPUT: Final = "input"  # the tensor whose shape, [N,3,H,W], tells the model's size

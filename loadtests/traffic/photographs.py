@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from PIL import Image
 
-from loadtests.sample import Sample
+from loadtests.traffic.sample import Sample
 
 # Width and height in pixels: thumbnails, what nets take, an upright one, and all of the sources.
 SIZES: Final = ((64, 64), (160, 120), (224, 224), (300, 400), (640, 427))

@@ -7,10 +7,10 @@ from typing import Final
 
 import numpy as np
 
-from loadtests.execution import Execution
-from loadtests.plans import Plan
 from loadtests.report.document import Report
-from loadtests.wish import Wish
+from loadtests.running.execution import Execution
+from loadtests.running.plans import Plan
+from loadtests.running.wish import Wish
 
 # Where it is to be found out when a service breaks, it may break in these ways.
 _TOLERATED: Final = ("shed", "timeout")

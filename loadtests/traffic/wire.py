@@ -1,7 +1,7 @@
 """Questions to the gateway over REST, in each form that is tested, and its answers.
 
-Those over gRPC are in `loadtests.grpc_wire`: our stubs and tritonclient's cannot be in one process, and
-what is here serves both.
+Those over gRPC are in `loadtests.traffic.grpc_wire`: our stubs and tritonclient's cannot be in one process,
+and what is here serves both.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from loadtests.questions import Answer, Floats, Question
+from loadtests.traffic.questions import Answer, Floats, Question
 
 HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 OUTPUTS: Final = ("probabilities", "label")

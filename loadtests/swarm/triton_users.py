@@ -22,11 +22,11 @@ import tritonclient.http
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
-from loadtests.asker import TIMEOUT_S, Asker, Reply, Truth, WrongAnswerError
 from loadtests.exchange import TRITON_GRPC, TRITON_HTTP
-from loadtests.questions import Answer, Question
+from loadtests.swarm.asker import TIMEOUT_S, Asker, Reply, Truth, WrongAnswerError
 from loadtests.tally import grpc_outcome, http_outcome
-from loadtests.wire import OUTPUTS, tensor_of, text_of
+from loadtests.traffic.questions import Answer, Question
+from loadtests.traffic.wire import OUTPUTS, tensor_of, text_of
 
 OK: Final = "ok"
 # A connection of its own: clients in one process would share one otherwise. The lengths are the server's to

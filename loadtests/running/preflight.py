@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import grpc
 import httpx
 
+from loadtests.running.wish import Wish
 from loadtests.stack import Target
-from loadtests.wish import Wish
 from serve.pb import open_inference_pb2 as pb
 from serve.pb.open_inference_pb2_grpc import GRPCInferenceServiceStub
 

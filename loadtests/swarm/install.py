@@ -8,11 +8,11 @@ from locust.env import Environment
 from locust.event import Events
 from locust.runners import MasterRunner, WorkerRunner
 
-from loadtests.asker import TIMEOUT_S
-from loadtests.crew import Worker
-from loadtests.leader import Leader, Pace
-from loadtests.options import OptionError, Options, add_options
-from loadtests.sender import Sender, UnpreparedError, corpus_of
+from loadtests.swarm.asker import TIMEOUT_S
+from loadtests.swarm.crew import Worker
+from loadtests.swarm.leader import Leader, Pace
+from loadtests.swarm.options import OptionError, Options, add_options
+from loadtests.swarm.sender import Sender, UnpreparedError, corpus_of
 
 
 def install(events: Events) -> None:
