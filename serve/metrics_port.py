@@ -19,6 +19,8 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 MOST_CONNECTIONS = 32
 # Without a byte from the caller, or one taken by it.
 SILENCE_S = 10.0
+# At most until it is seen that the port is to be closed, for which `close` waits.
+CLOSING_S = 0.05
 
 
 class MetricsPort:
@@ -38,7 +40,9 @@ class MetricsPort:
         self._server = kind((host, port), _Scrape)
         self._server.set_app(make_wsgi_app(registry))
         self.number = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(CLOSING_S,), name="metrics", daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:

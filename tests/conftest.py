@@ -15,6 +15,10 @@ from tests.programs import find_program
 settings.register_profile("attnserve", deadline=None)
 settings.load_profile("attnserve")
 
+# For numpy, which is imported after this: the tests' matrices are so small that to share a product among
+# threads costs several times what it saves, the more the busier the machine is.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips, or fails with ``REQUIRE_ALL=1``, a test whose program is not on PATH."""

@@ -51,10 +51,14 @@ def main(
 ) -> None:
     """Answer from the report of a run of the scenario 'capacity': no load is made."""
     try:
-        print(_text(again(read(report), p99_ms=p99_ms, target_rate=target_rate), manifest))  # noqa: T201
+        document = again(read(report), p99_ms=p99_ms, target_rate=target_rate)
+        print(_text(document, manifest))  # noqa: T201
     except CapacityError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
+    if manifest:  # the sentences would have said it
+        for doubt in document["doubts"]:
+            typer.echo(f"do not plan with it: {doubt}", err=True)
 
 
 def _text(document: Mapping[str, Any], manifest: str) -> str:

@@ -16,7 +16,7 @@ from loadtests.capacity.fitted import Fitted
 from loadtests.capacity.knee import Knee
 from loadtests.capacity.queue import simulate
 
-HEADROOM: Final = 0.7  # of the knee: until another replica is ready, the others have to carry the growth
+HEADROOM: Final = 0.7  # of the lowest knee: until another replica is ready, the others carry the growth
 METRIC: Final = "attnserve_concurrency"
 DEPLOYMENT: Final = "worker"
 _SERVER: Final = "http://prometheus-operated.monitoring.svc:9090"
@@ -44,7 +44,7 @@ class Target:
         model: Whose requests count.
         concurrency: Requests in the gateway for each worker, on average, at which it should be so many.
         rate: Requests a second of each worker at that point.
-        replicas: As many as the target rate needs; 1 where there is none.
+        replicas: As many workers as the target rate needs; without one as many as were measured.
         most: Never more replicas than that.
     """
 
@@ -121,17 +121,19 @@ def target(model: Fitted, found: Knee, replicas: int | None) -> Target | None:
     Args:
         model: The queue.
         found: Its knee.
-        replicas: As many as the target rate needs; None without one.
+        replicas: As many of what was measured as the target rate needs; None without one.
     """
-    if found.predicted is None:
+    if found.lowest is None:
         return None
-    rate = HEADROOM * found.predicted
+    rate = HEADROOM * found.lowest
+    workers = model.batching.workers  # what was measured is so many, and a manifest scales single ones
+    needed = workers * (replicas or 1)
     return Target(
         model=model.model,
-        concurrency=simulate(model.service, model.batching, rate).concurrency,
-        rate=rate,
-        replicas=replicas or 1,
-        most=max(_MOST, 2 * (replicas or 1)),
+        concurrency=simulate(model.service, model.batching, rate).concurrency / workers,
+        rate=rate / workers,
+        replicas=needed,
+        most=max(_MOST, 2 * needed),
     )
 
 

@@ -49,7 +49,7 @@ class Fitted:
         promised_ms: The promise that the run was made under.
         batching: The gateway's.
         service: Fitted on all steady steps.
-        halved: Fitted on every second one.
+        halved: Fitted on every second one; what lies beyond the break is known to every fit.
         left_out: Fitted on all but one, by rate of the one.
         saturation: Requests a second at which everything broke; None where nothing did.
         line_worst: Largest share by which a step's mean time of a batch is off the straight line.

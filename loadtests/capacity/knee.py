@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from itertools import takewhile
 from typing import Any, Final
 
 from loadtests.capacity.fitted import Compared, Fitted
 from loadtests.capacity.queue import Outcome, simulate
 from loadtests.capacity.service import Batching, Service
+from loadtests.report.knee import first_broken
 
 _HALVINGS: Final = 11  # the search ends within 0.1 % of the saturation
 _LEAST: Final = 0.02  # of the saturation: what breaks the promise there is no queue
 _CURVE: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99)
 _TIMES: Final = (1, 2, 5, 10)  # the measured knee, for the table of replicas
-CAUTION: Final = 0.9  # of the lowest of all knees
+CAUTION: Final = 0.9  # of the lowest knee that any fit predicts or the steps have shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +29,8 @@ class Knee:
         low: The lowest that fits without one of the steps predict; None likewise.
         high: The highest.
         held_out: What the fit on every second step predicts; None likewise.
-        carried: Rate of the last step before the first that broke the promise; None where none was before.
-        broken: Rate of the first that did; None where every step kept it.
+        carried: Rate of the last step before `broken` that kept the promise; None where none did.
+        broken: Rate of the first that broke it and was no accident (`first_broken`); None where none did.
     """
 
     p99_ms: float
@@ -58,10 +58,20 @@ class Knee:
         return 0.0 if self.broken is not None else None
 
     @property
+    def lowest(self) -> float | None:
+        """The lowest rate that any fit predicts, or that the steps have shown where one broke.
+
+        None where a fit predicts none, or where the first step broke.
+        """
+        fits = (self.predicted, self.low, self.held_out)
+        rates = fits if self.broken is None else (*fits, self.carried)
+        known = [rate for rate in rates if rate is not None]
+        return min(known) if len(known) == len(rates) else None
+
+    @property
     def cautious(self) -> float | None:
-        """Nine tenths of the lowest of all knees, that of the steps included."""
-        known = [rate for rate in (self.predicted, self.low, self.held_out, self.broken) if rate is not None]
-        return CAUTION * min(known) if self.predicted is not None else None
+        """Nine tenths of the lowest."""
+        return None if self.lowest is None else CAUTION * self.lowest
 
     def as_json(self) -> dict[str, float | None]:
         """For a document."""
@@ -73,8 +83,10 @@ def knee(model: Fitted, p99_ms: float) -> Knee:
     """Predict it with every fit, and look where the steps have it."""
     rates = [largest_rate(one, model.batching, p99_ms) for one in model.left_out]
     known = [rate for rate in rates if rate is not None]
-    carried = list(takewhile(lambda step: _kept(step, model, p99_ms), model.steps))
-    broken = model.steps[len(carried) :]
+    kept = [_kept(step, model, p99_ms) for step in model.steps]
+    first = first_broken(kept)
+    carried = [step for step, held in zip(model.steps[:first], kept[:first], strict=True) if held]
+    broken = model.steps[first:]
     return Knee(
         p99_ms=p99_ms,
         predicted=largest_rate(model.service, model.batching, p99_ms),

@@ -77,8 +77,8 @@ def _replicas(document: Mapping[str, Any]) -> list[str]:
         return []
     words = [f"{_number(row)} for {_rate(row['rate'])} a second" for row in table]
     text = (
-        f"Replicas: {', '.join(words)}; in brackets with nine tenths of the lowest knee that any fit or step"
-        " has. Each is one like that which was measured, on as much of a machine."
+        f"Replicas: {', '.join(words)}; in brackets with nine tenths of the lowest rate that any fit predicts"
+        " or the steps have shown. Each is one like that which was measured, on as much of a machine."
     )
     return [text]
 
@@ -98,6 +98,7 @@ def _scaling(document: Mapping[str, Any]) -> list[str]:
         return []
     text = (
         f"Autoscale on {scaling['concurrency']:.3g} requests in the gateway for each worker, which is"
-        f" {_rate(scaling['rate'])} a second, {scaling['headroom']:.0%} of the knee: {scaling['query']}."
+        f" {_rate(scaling['rate'])} a second, {scaling['headroom']:.0%} of the lowest of those:"
+        f" {scaling['query']}."
     )
     return [text]

@@ -74,9 +74,11 @@ class Service:
     def workers_rate(self, batching: Batching) -> float:
         """Requests a second that the workers can do at most, all batches being full.
 
-        With a batch handed ahead the way between gateway and worker is no loss: the worker has the next one.
+        With batches handed ahead the way between gateway and worker is no loss, as the worker has the next
+        one, unless the way takes so long that all those that may be handed out are on it.
         """
-        busy_ms = self.handler_ms(batching.max_batch) + (0.0 if batching.prefetch else self.held_ms)
+        work_ms = self.handler_ms(batching.max_batch)
+        busy_ms = max(work_ms, (work_ms + self.held_ms) / (1 + batching.prefetch))
         return 1e3 * batching.workers * batching.max_batch / (busy_ms * self.mean_images)
 
     def saturation(self, batching: Batching) -> float:

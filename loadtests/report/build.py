@@ -127,6 +127,6 @@ def _generator(cost: GeneratorCost) -> Generator:
         name=cost.name,
         requests=cost.requests,
         cpu_ms_per_request=1e3 * cost.cpu_s / cost.requests if cost.requests else None,
-        cores=cost.cpu_s / cost.seconds if cost.seconds else 0.0,
+        cores=cost.cores,
         busiest=cost.busiest,
     )

@@ -187,6 +187,7 @@ class Comparison:
         verdict: "worse", "better", "same" or "unclear".
         sentence: What that means.
         tolerance: Share by which the two may differ and still count as the same.
+        doubt: Why nothing can be concluded, whatever the interval is; "" when something may.
     """
 
     what: str
@@ -199,6 +200,7 @@ class Comparison:
     verdict: str
     sentence: str
     tolerance: float = 0.1
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

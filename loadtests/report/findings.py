@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
 from loadtests.exchanges import Exchanges
 from loadtests.outcome import Run
-from loadtests.report.against import Baseline
+from loadtests.report.against import ASSUMED_SPREAD, FEWEST, Baseline
 from loadtests.report.document import Comparison, Figure, Knee, Row, Step
 from loadtests.report.percentiles import fewest
 from loadtests.report.steps import percent
@@ -21,8 +22,8 @@ from loadtests.running.generators import warnings as generator_warnings
 
 _CLOCK_MS: Final = 1.0
 _HIDDEN: Final = 1.2  # times the service time's p99 from which waiting is worth a sentence
-_FEWEST_BASELINES: Final = 3
 _MOST_TOLD: Final = 3
+_ASKED: Final = ("client", "tags", "without tags", "units", "deadline", "feedback")  # must be alike
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,7 @@ def headline(facts: Facts) -> tuple[str, ...]:
         _latency(facts.rows[0]),
         _hidden(facts),
         *_promise(facts),
+        _recovered(facts.run),
         _verdict(facts.comparisons, _beside(facts)),
         _verdict(facts.arms, "Between the arms"),
     )
@@ -123,6 +125,21 @@ def _promise(facts: Facts) -> Iterator[str]:
         yield from (f"The promise ({promise}) broke at {step.name}: {step.why}." for step in broken)
 
 
+def _recovered(run: Run) -> str:
+    """Of a load that falls again: how long requests were late, or failed, that were due after the fall."""
+    falls = [later.begins for before, later in pairwise(run.phases) if later.load < before.load]
+    if not falls or falls[0] > run.ended:
+        return ""
+    after = run.exchanges.where(run.exchanges.due >= falls[0])
+    late = after.due[(after.response_ms > run.slo.p99_ms) | after.failed]
+    if not len(late):
+        return "From the moment at which the load fell every request was answered well and in time."
+    return (
+        f"After the load had fallen {len(late)} requests were late or failed, the last of them due "
+        f"{late.max() - falls[0]:.1f} s after that: so long it took to recover."
+    )
+
+
 def _beside(facts: Facts) -> str:
     count = len(facts.baselines)
     return "Against the baseline" if count == 1 else f"Against the {count} baselines"
@@ -135,6 +152,8 @@ def _verdict(comparisons: Sequence[Comparison], where: str) -> str:
     if told:
         more = f"; and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
         return f"{where}: {'; '.join(told[:_MOST_TOLD])}{more}."
+    if all(one.doubt for one in comparisons):
+        return f"{where} nothing can be concluded: {comparisons[0].doubt}."
     same = sum(one.verdict == SAME for one in comparisons)
     unclear = len(comparisons) - same
     doubt = f", {unclear} are too uncertain to tell" if unclear else ""
@@ -168,13 +187,18 @@ def _against(facts: Facts) -> Iterator[str]:
     baselines = facts.baselines
     if baselines and not facts.comparisons:
         yield "Nothing could be compared: no figure has an interval in this run and in every baseline."
-    if 0 < len(baselines) < _FEWEST_BASELINES:
+    if 0 < len(baselines) < FEWEST:
         yield (
-            f"With fewer than {_FEWEST_BASELINES} baselines nobody knows how much runs differ by themselves: "
-            "a small difference may be that."
+            f"With fewer than {FEWEST} baselines nobody has measured how much runs differ by themselves: "
+            f"they are taken to differ by {100 * ASSUMED_SPREAD:.0f} %, so that smaller changes stay unclear."
         )
     ours = facts.run.machine.get("processor", "")
     for baseline in baselines:
+        for name in _ASKED:
+            before, now = (options.get(name, "") for options in (baseline.report.options, facts.run.options))
+            if before != now:
+                change = f"{before or 'none'}, now {now or 'none'}"
+                yield f"{baseline.name} asked otherwise: its {name} was {change}."
         theirs = baseline.report.machine.get("processor", "")
         if theirs and ours and theirs != ours:
             yield f"{baseline.name} was made on another machine: {theirs}, and not {ours}."

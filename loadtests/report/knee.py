@@ -33,7 +33,7 @@ def knee(steps: Sequence[Step], loop: str) -> Knee | None:
 
 
 def _of_arrivals(steps: Sequence[Step]) -> Knee:
-    first = _first_broken(steps)
+    first = first_broken([step.kept for step in steps])
     carried = [step for step in steps[:first] if step.kept]
     broken = steps[first] if first < len(steps) else None
     return Knee(
@@ -43,17 +43,20 @@ def _of_arrivals(steps: Sequence[Step]) -> Knee:
     )
 
 
-def _first_broken(steps: Sequence[Step]) -> int:
-    """The place of the first step that broke and was no accident; their number where there is none.
+def first_broken(kept: Sequence[bool]) -> int:
+    """The place of the first step that broke its promise and was no accident; their number if there is none.
 
     One step that breaks between two that are carried is taken for an accident: a pause of the machine breaks
     any step, a load that is too high breaks those above it, too.
+
+    Args:
+        kept: Whether each step kept its promise, by rising load.
     """
-    for place, step in enumerate(steps):
-        accident = 0 < place < len(steps) - 1 and steps[place - 1].kept and steps[place + 1].kept
-        if not step.kept and not accident:
+    for place, held in enumerate(kept):
+        accident = 0 < place < len(kept) - 1 and kept[place - 1] and kept[place + 1]
+        if not held and not accident:
             return place
-    return len(steps)
+    return len(kept)
 
 
 def _carried(carried: Sequence[Step], broken: Step | None) -> str:
@@ -96,8 +99,9 @@ def _of_users(steps: Sequence[Step]) -> Knee:
         text = f"Not even {_users(steps[0])} were served as promised: {steps[0].why or 'too few requests'}."
         return Knee(load=None, broken=broken.load if broken else None, text=text)
     best = max(powers, key=lambda power: power.log)
+    gets = "gets" if best.step.load == 1 else "get"
     said = [
-        f"{_users(best.step)} get the most answers for their waiting: {best.rate:.3g} a second.",
+        f"{_users(best.step)} {gets} the most answers for the time they wait: {best.rate:.3g} a second.",
         f"Half of those come within {best.median:.3g} ms.",
         *_ties(best, powers),
         f"With {_users(broken)}: {broken.why}." if broken else "The promise held with all numbers of users.",
@@ -110,7 +114,8 @@ def _power(step: Step) -> _Power | None:
     rate, median = figures["throughput"], figures["p50"]
     if not rate.value or not median.value:
         return None
-    log_se = math.hypot(rate.log_se or 0.0, median.log_se or 0.0)
+    # What makes replies slower makes a closed loop's throughput smaller: their errors add up.
+    log_se = (rate.log_se or 0.0) + (median.log_se or 0.0)
     return _Power(step=step, rate=rate.value, median=median.value, log_se=log_se)
 
 

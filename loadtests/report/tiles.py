@@ -182,6 +182,10 @@ _BADGES: Final[tuple[tuple[Callable[[Report], bool], Badge], ...]] = (
         ),
     ),
     (
+        lambda report: any(not step.kept for step in report.steps),
+        Badge(text="Promise broken", tone="bad", sign="▼", meaning="A part of the run was not carried."),
+    ),
+    (
         _unknown,
         Badge(
             text="Too few requests",

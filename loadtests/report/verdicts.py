@@ -77,6 +77,7 @@ def compared(pair: Pair, interval: Ends, tolerance: float, *, doubt: str = "") -
         verdict=found,
         sentence=f"{pair.figure}, {pair.of}: {numbers}: {doubt or _MEANING[found].format(100 * tolerance)}",
         tolerance=tolerance,
+        doubt=doubt,
     )
 
 

@@ -8,12 +8,13 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, Final
 
 from loadtests.report.document import PERCENTILES, Comparison, Figure, Report
+from loadtests.report.figures import percentile_name
 from serve.reporting.figures import NONE, setting
 from serve.reporting.measure import Measure
 from serve.reporting.node import clean
 from serve.reporting.words import Badge
 
-PERCENTILE_NAMES: Final = tuple(f"p{100 * share:g}" for share in PERCENTILES)
+PERCENTILE_NAMES: Final = tuple(map(percentile_name, PERCENTILES))
 # Group of rows -> its heading; in this order.
 GROUPS: Final = {
     "all": "All requests",

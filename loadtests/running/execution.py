@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+import httpx
+
 from loadtests.exchanges import read_exchanges
 from loadtests.machine import Machine
 from loadtests.outcome import GeneratorCost, Run
@@ -28,7 +30,7 @@ _POLL_S: Final = 0.1
 
 
 class NothingAnsweredError(Exception):
-    """A gateway that answers nothing cannot be measured; the message says what came instead."""
+    """A gateway that answers nothing, or not for long enough, cannot be measured; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,7 @@ def execute(plan: Plan, wish: Wish, site: Site, folder: Path) -> Execution:
 
     Raises:
         LaunchError: Locust did not do its work.
-        httpx.HTTPError: The gateway's metrics cannot be read any more.
+        httpx.HTTPError: The gateway's metrics cannot be read before the load.
     """
     before = scrape(site.target.metrics).requests(site.models)
     with watching(site.target.metrics, site.models) as watch:
@@ -67,9 +69,11 @@ def measure(plan: Plan, wish: Wish, site: Site, folder: Path) -> float:
 
     Raises:
         LaunchError: As `execute`.
-        NothingAnsweredError: None was answered rightly.
+        NothingAnsweredError: None was answered rightly, or it was ended before its time.
     """
     launched = launch(_job(plan, wish, site, folder))
+    if stopped := launched.result["stopped"]:
+        raise NothingAnsweredError(f"--rate: cannot be measured: {stopped}")
     exchanges = read_exchanges(launched.exchanges)
     began = float(launched.result["began"])
     begins, ends = began + _WARM_UP_S, began + plan.shape.seconds
@@ -115,8 +119,9 @@ def _arguments(plan: Plan, wish: Wish, site: Site) -> Iterator[str]:
     for name, value in values.items():
         if value is not None:
             yield from (name, str(value))
-    if wish.feedback:
-        yield "--feedback"
+    for flag, is_set in (("--feedback", wish.feedback), ("--remote", wish.remote)):
+        if is_set:
+            yield flag
     for name, tags in (("--tags", wish.tags or plan.scenario.tags), ("--exclude-tags", wish.exclude_tags)):
         if tags:
             yield from (name, *split(tags))
@@ -130,12 +135,19 @@ def _differences(sent: Counts, before: Counts, site: Site) -> tuple[str, ...]:
     """Lines, once the gateway has counted all or stays behind."""
     ends = time.monotonic() + _SETTLED_S
     while True:
-        counted = scrape(site.target.metrics).requests(site.models)
-        counted.subtract(before)
-        found = differences(site.comparable(sent), site.comparable(counted))
+        found = _differences_now(sent, before, site)
         if not found or time.monotonic() > ends:
             return tuple(found)
         time.sleep(_POLL_S)
+
+
+def _differences_now(sent: Counts, before: Counts, site: Site) -> list[str]:
+    try:
+        counted = scrape(site.target.metrics).requests(site.models)
+    except httpx.HTTPError as error:  # a gateway that broke under the load: the run is what shows how
+        return [f"the gateway's counts cannot be read any more: {str(error) or type(error).__name__}"]
+    counted.subtract(before)
+    return differences(site.comparable(sent), site.comparable(counted))
 
 
 def _run(plan: Plan, wish: Wish, site: Site, made: tuple[Launched, Watch, tuple[str, ...]]) -> Run:

@@ -166,7 +166,9 @@ def _cost(name: str, pid: int, requests: int, samples: Sequence[_Sample]) -> Gen
     if len(known) <= 1:
         return GeneratorCost(name=name, requests=requests, seconds=0.0, cpu_s=0.0, busiest=0.0)
     pauses = np.diff(at)
-    shares = np.diff(cpu) / pauses
+    # CPU time comes in ticks of 10 ms: the last reading may be so near to the one before that a tick is more
+    # than a core.
+    shares = np.where(pauses > INTERVAL_S / 2, np.diff(cpu) / np.maximum(pauses, INTERVAL_S / 2), 0.0)
     first, last = known[0], known[-1]
     return GeneratorCost(
         name=name,

@@ -94,10 +94,14 @@ def launch(job: Job) -> Launched:
     """Run Locust to its end.
 
     Raises:
-        LaunchError: It ended before it counted anything, lost a worker, or did not end at all.
+        LaunchError: There is no place for its files; or it ended before it counted anything, lost a worker,
+            or did not end at all.
         subprocess.TimeoutExpired: After Ctrl-C it did not conclude.
     """
-    job.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        job.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LaunchError(f"--report: {job.folder} cannot be written: {error.strerror}") from None
     for name in (RESULT, EXCHANGES):
         (job.folder / name).unlink(missing_ok=True)
     with _running(job) as processes, measuring(_by_pid(processes)) as generators:
@@ -137,11 +141,14 @@ def _running(job: Job) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
 
 
 def _wait(job: Job, processes: Mapping[str, subprocess.Popen[bytes]]) -> int:
-    """Wait for who concludes; its exit status. Ctrl-C ends the load early, and what was measured is kept."""
+    """Wait for who concludes; its exit status.
+
+    Ctrl-C, and SIGTERM where it ends us likewise, end the load early, and what was measured is kept.
+    """
     concludes, *workers = processes.values()
     try:
         _watch(job, concludes, workers)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         concludes.send_signal(signal.SIGINT)  # SIGTERM would find locust deaf as long as a shape lasts
         concludes.wait(ANSWER_TIMEOUT_S)
     return int(concludes.returncode)
@@ -155,7 +162,8 @@ def _watch(job: Job, concludes: subprocess.Popen[bytes], workers: Sequence[subpr
         now = time.monotonic()
         if lost is None and any(worker.poll() is not None for worker in workers):
             lost = now
-        if lost is not None and now > lost + END_TIMEOUT_S:
+        # Who concludes waits for the last answers of the others, and then says itself what is lost.
+        if lost is not None and now > lost + ANSWER_TIMEOUT_S + END_TIMEOUT_S:
             raise LaunchError(f"a worker of locust ended before its work was done:\n{_tails(job)}")
         if now > ends:
             raise LaunchError(f"locust did not end by itself:\n{_tails(job)}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,9 +45,10 @@ class Plan:
 
     def phases(self, began: float, ended: float) -> tuple[Phase, ...]:
         """The stretches of a run that it reached; both are Unix time."""
+        names = Counter(map(self._named, self.shape.segments))
         return tuple(
             Phase(
-                name=self._named(segment),
+                name=self._told_apart(segment, begin, names),
                 begins=began + begin,
                 ends=min(ended, began + begin + segment.seconds),
                 load=(segment.first + segment.last) / 2,
@@ -54,6 +56,11 @@ class Plan:
             for begin, segment in zip(self.shape.begins, self.shape.segments, strict=True)
             if began + begin < ended
         )
+
+    def _told_apart(self, segment: Segment, begin: float, names: Mapping[str, int]) -> str:
+        """Its name; of those that are alike, such as before and after a spike, with its begin."""
+        name = self._named(segment)
+        return name if names[name] == 1 else f"{name} from {begin:g} s on"
 
     def _named(self, segment: Segment) -> str:
         unit = "a second" if self.scenario.loop == OPEN else "users"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,14 +10,18 @@ from urllib.parse import urlsplit
 import grpc
 import httpx
 
+from loadtests.loopback import ElsewhereError, check_loopback
 from loadtests.running.wish import Wish
 from loadtests.stack import Target
 from serve.pb import open_inference_pb2 as pb
 from serve.pb.open_inference_pb2_grpc import GRPCInferenceServiceStub
 
 TIMEOUT_S: Final = 5.0
+_GRPC_PORT, _METRICS_PORT = 8001, 8002
 DEFAULT: Final = Target(
-    http="http://127.0.0.1:8000", grpc="127.0.0.1:8001", metrics="http://127.0.0.1:8002/metrics"
+    http="http://127.0.0.1:8000",
+    grpc=f"127.0.0.1:{_GRPC_PORT}",
+    metrics=f"http://127.0.0.1:{_METRICS_PORT}/metrics",
 )
 _SERVER: Final = "attnserve"
 _METRIC: Final = "attnserve_requests_total"
@@ -63,21 +65,24 @@ class Listed:
 
 
 def target_of(wish: Wish) -> Target:
-    """The addresses that were given, or where `attnserve serve` listens by default.
+    """The addresses that were given; of those that were not, the default ports of --host's, or of loopback.
 
     Raises:
         PreflightError: One is no address, or not loopback's, and --remote does not allow that.
     """
+    http = (wish.host or DEFAULT.http).rstrip("/")
+    host = _host("--host", http, http)
+    name = f"[{host}]" if ":" in host else host
     target = Target(
-        http=(wish.host or DEFAULT.http).rstrip("/"),
-        grpc=wish.grpc or DEFAULT.grpc,
-        metrics=wish.metrics or DEFAULT.metrics,
+        http=http,
+        grpc=wish.grpc or f"{name}:{_GRPC_PORT}",
+        metrics=wish.metrics or f"http://{name}:{_METRICS_PORT}/metrics",
     )
-    for name, option in _OPTIONS.items():
-        address = getattr(target, name)
-        host = _host(option, address if name != "grpc" else f"//{address}", address)
+    for door, option in _OPTIONS.items():
+        address = getattr(target, door)
+        host = _host(option, address if door != "grpc" else f"//{address}", address)
         if not wish.remote:
-            _check_loopback(option, address, host)
+            _check_loopback(option, host)
     return target
 
 
@@ -117,17 +122,11 @@ def _host(option: str, url: str, address: str) -> str:
     return str(host)
 
 
-def _check_loopback(option: str, address: str, host: str) -> None:
+def _check_loopback(option: str, host: str) -> None:
     try:
-        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
-    except OSError as error:
-        raise PreflightError(f"{option}: {host!r} has no address: {error}") from None
-    outside = sorted(one for one in found if not ipaddress.ip_address(one.partition("%")[0]).is_loopback)
-    if outside:
-        raise PreflightError(
-            f"{option}: {address} is not on this machine's loopback ({outside[0]}); load on others needs"
-            " --remote, and their consent"
-        )
+        check_loopback(host)
+    except ElsewhereError as error:
+        raise PreflightError(f"{option}: {error}") from None
 
 
 def _check_rest(client: httpx.Client, target: Target) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -17,7 +18,7 @@ from loadtests.arrivals import TraceError
 from loadtests.capacity.answer import answer
 from loadtests.capacity.service import Batching, CapacityError
 from loadtests.outcome import Run
-from loadtests.report.against import BaselineError, check_comparable, read_baseline
+from loadtests.report.against import Baseline, BaselineError, check_comparable, read_baseline
 from loadtests.report.build import report as build
 from loadtests.report.document import Report
 from loadtests.report.page import page
@@ -79,15 +80,18 @@ def run(wish: Wish, console: Console) -> list[str]:
         plan = _planned(wish, site, folder, console)
         console.print(f"{scenario.name}: {plan.shape} of {', '.join(site.asked)}", markup=False)
         with console.status(f"{plan.shape.seconds:.0f} s of load"):
-            execution, experiment = _executed(plan, wish, site, folder, console.print)
+            execution, experiment, lacks = _executed(plan, wish, site, folder, console.print)
     with console.status("evaluating"):
-        report = build(execution.run, baselines, experiment=experiment, tolerance=wish.tolerance)
-        report, doubts = _with_capacity(report, execution.run, wish, site) if scenario.fits else (report, [])
-        files = _written(report, folder)
+        report, doubts = _evaluated(execution.run, baselines, experiment, wish)
+        files = _written(report, folder)  # before the fit, which may find what it cannot compute with
+        if scenario.fits:
+            report, open_questions = _with_capacity(report, execution.run, wish, site)
+            doubts += open_questions
+            files = _written(report, folder)
     show(report, execution.tally, console)
     for file in (*files, folder / EXCHANGES):
         console.print(str(file), markup=False, soft_wrap=True)
-    return [*complaints(execution, plan, wish, report), *doubts]
+    return [*complaints(execution, plan, wish, report), *lacks, *doubts]
 
 
 def _folder(wish: Wish) -> Path:
@@ -112,14 +116,30 @@ def _planned(wish: Wish, site: Site, folder: Path, console: Console) -> Plan:
     return plan_of(wish, measured)
 
 
-def _executed(plan: Plan, wish: Wish, site: Site, folder: Path, say: Say) -> tuple[Execution, Json | None]:
-    """What came of the plan, and what the gateway says of the experiment if there was one."""
+def _executed(
+    plan: Plan, wish: Wish, site: Site, folder: Path, say: Say
+) -> tuple[Execution, Json | None, list[str]]:
+    """What came of the plan, what the gateway says of the experiment if there was one, or why it does not."""
     if not plan.scenario.twins:
-        return execute(plan, wish, site, folder), None
+        return execute(plan, wish, site, folder), None, []
     with running_trial(site.target.http, wish.token, Twins(model=site.asked[0]), say) as trial:
         execution = execute(plan, wish, replace(site, asked=(trial.name,)), folder)
         answered = int((execution.run.exchanges.outcome == "ok").sum())
-        return execution, trial.report(answered)
+        try:
+            return execution, trial.report(answered), []
+        except TrialError as error:  # what the callers saw is known all the same
+            return execution, None, [f"the gateway's own verdict is missing: {error}"]
+
+
+def _evaluated(
+    run: Run, baselines: list[Baseline], experiment: Json | None, wish: Wish
+) -> tuple[Report, list[str]]:
+    """The report, beside the baselines if it can be: of a model that never answered there is nothing."""
+    made = partial(build, run, experiment=experiment, tolerance=wish.tolerance)
+    try:
+        return made(baselines), []
+    except BaselineError as error:
+        return made(), [str(error)]
 
 
 def _with_capacity(report: Report, run: Run, wish: Wish, site: Site) -> tuple[Report, list[str]]:

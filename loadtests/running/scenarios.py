@@ -14,6 +14,7 @@ CLOSED: Final = "closed"
 # A level -> a shape of any length, which is then stretched to the seconds asked for.
 Profile: TypeAlias = Callable[[float], Shape]
 _OPEN_TAKES: Final = ("rate", "seconds", "shape", "slots")
+_WAYS: Final = 3  # gRPC, and REST in two forms
 _CLOSED_TAKES: Final = ("users", "seconds", "shape")
 
 
@@ -69,8 +70,8 @@ def _spike(level: float) -> Shape:
 
 
 def _doubled(level: float) -> Shape:
-    """1, 2, 4 and so on users, and at last all of them."""
-    counts = [2**power for power in range(int(level).bit_length()) if 2**power < level]
+    """3, 6, 12 and so on users, and at last all: as many of each way, so that only the load changes."""
+    counts = [_WAYS * 2**power for power in range(int(level).bit_length()) if _WAYS * 2**power < level]
     return Shape(tuple(Segment(seconds=1, first=count, last=count) for count in (*counts, level)))
 
 
@@ -94,8 +95,8 @@ SCENARIOS: Final[Mapping[str, Scenario]] = MappingProxyType({
         ),
         Scenario(
             name="steps",
-            summary="From a quarter of the rate to five quarters of it, in steps",
-            loop=OPEN, profile=_held(0.25, 0.5, 0.75, 1, 1.25), seconds=150, level=1, takes=_OPEN_TAKES,
+            summary="From a quarter of the rate to one and a half times it, in steps",
+            loop=OPEN, profile=_held(0.25, 0.5, 0.75, 1, 1.25, 1.5), seconds=180, level=1, takes=_OPEN_TAKES,
             breaks=True, for_s=10,
         ),
         Scenario(
@@ -115,8 +116,8 @@ SCENARIOS: Final[Mapping[str, Scenario]] = MappingProxyType({
         ),
         Scenario(
             name="users",
-            summary="1, 2, 4 and more users, each of whom waits for the answer before the next question",
-            loop=CLOSED, profile=_doubled, seconds=120, level=32, takes=_CLOSED_TAKES, breaks=True, for_s=10,
+            summary="3, 6, 12 and more users, each of whom waits for the answer before the next question",
+            loop=CLOSED, profile=_doubled, seconds=120, level=48, takes=_CLOSED_TAKES, breaks=True, for_s=10,
         ),
         Scenario(
             name="capacity",

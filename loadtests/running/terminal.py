@@ -10,12 +10,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.report.document import Figure, Report, Row, Step
+from loadtests.report.document import Comparison, Figure, Report, Row, Step
+from loadtests.report.verdicts import UNCLEAR
 from loadtests.report.written import bare, figure_of
 from loadtests.tally import Tally
 
 _PERCENTILES: Final = ("p50", "p90", "p99", "p99.9")
 _MOST_FAILURES: Final = 8
+_MOST_UNCLEAR: Final = 3
 _GROUPS: Final = ("all", "way", "model", "arm")  # the page has those by kind of question, too
 
 
@@ -70,17 +72,27 @@ def _with_interval(figure: Figure | None) -> str:
 
 def _lines(report: Report, tally: Tally) -> Iterator[str]:
     yield from report.headline
-    yield from (found.sentence for found in (*report.comparisons, *report.arms))
+    yield from _compared((*report.comparisons, *report.arms))
     yield from _of_capacity(report.capacity or {})
     if tally.judged:
         yield f"Labels: {tally.right} of {tally.judged} images got theirs ({tally.accuracy:.2%})."
     yield from _failures(report, tally)
     for line in report.differences:
         yield f"counts differ: {line}"
+    if report.differences:
+        yield "Counts agree only while nobody else calls the gateway, and with that gateway's own metrics."
     if not report.differences:
         sent = tally.requests.total()
         yield f"The gateway counted the same {sent} requests, by model, protocol and outcome."
     yield from (f"warning: {line}" for line in report.warnings)
+
+
+def _compared(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """What is known, and how much is not: of the latter the report has the figures."""
+    known = [found for found in comparisons if found.verdict != UNCLEAR]
+    yield from (found.sentence for found in known or comparisons[:_MOST_UNCLEAR])
+    if left := len(comparisons) - len(known or comparisons[:_MOST_UNCLEAR]):
+        yield f"{left} more comparisons are too uncertain; the report has them."
 
 
 def _failures(report: Report, tally: Tally) -> Iterator[str]:

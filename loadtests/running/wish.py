@@ -13,6 +13,7 @@ _QUESTIONS: Final = "Questions"
 _TARGET: Final = "Target"
 _PROMISE: Final = "Promise to callers"
 _REPORT: Final = "Report"
+_MOST_WORKERS: Final = 64  # on one machine; more only wait for its cores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,7 @@ class Wish:
         typer.Option(
             help="Locust processes that make the load, under one more that leads them; 0: one does it all.",
             min=0,
+            max=_MOST_WORKERS,
             rich_help_panel=_LOAD,
         ),
     ] = 0
@@ -96,11 +98,15 @@ class Wish:
         ),
     ] = None
     grpc: Annotated[
-        str | None, typer.Option(help="Its gRPC address, 127.0.0.1:8001.", rich_help_panel=_TARGET)
+        str | None,
+        typer.Option(help="Its gRPC address; port 8001 of --host by default.", rich_help_panel=_TARGET),
     ] = None
     metrics: Annotated[
         str | None,
-        typer.Option(help="Its metrics page, http://127.0.0.1:8002/metrics.", rich_help_panel=_TARGET),
+        typer.Option(
+            help="Its metrics page; http, port 8002 of --host and /metrics by default.",
+            rich_help_panel=_TARGET,
+        ),
     ] = None
     token: Annotated[
         str,
@@ -162,7 +168,8 @@ class Wish:
     slo_ms: Annotated[
         float,
         typer.Option(
-            help="99 % of the requests are answered so soon after they are due.",
+            help="99 % of the requests are answered so soon after they are due. A broken promise is reported;"
+            " the command fails by it where --slo-for ends the run.",
             min=1,
             rich_help_panel=_PROMISE,
         ),

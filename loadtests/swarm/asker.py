@@ -176,6 +176,9 @@ class Asker(User):
         reply, sent = CUT_OFF, now()
         try:
             reply = self.send(message, question)
+        except Exception as error:  # what is no reply at all is a fault of ours, and Locust shows it, too
+            reply = replace(CUT_OFF, message=repr(error))
+            raise
         finally:  # also when Locust kills this user: every request that was sent is counted
             exchange = self._judged(
                 question,

@@ -20,6 +20,7 @@ from loadtests.swarm.options import OPEN, OptionError, Options
 from loadtests.swarm.sender import Sender
 
 PERCENTILES: Final = (0.5, 0.9, 0.99)
+_TICK_S: Final = 1.0  # between two times that Locust asks a shape
 LEAD_S: Final = 0.5  # for the message that says when requests begin to arrive
 _POLL_S: Final = 0.02
 MOST_SPAWNED: Final = 100  # users a second; Locust warns of more
@@ -101,7 +102,10 @@ class Leader:
             over = self._ledger is not None and self._ledger.finished(begun)
             return None if over else (options.slots * max(1, len(self._crew.names)), MOST_SPAWNED)
         if options.shape:
-            over = elapsed >= options.shape.seconds
+            left = options.shape.seconds - elapsed
+            if self._ledger and 0 < left < _TICK_S:  # Locust asks again only after it
+                gevent.spawn_later(left, self._run_out, self._ledger)
+            over = left <= 0
             return None if over else (round(options.shape.level(elapsed)), MOST_SPAWNED)
         over = options.run_time_s is not None and elapsed >= options.run_time_s
         return None if over else (options.users, options.spawn_rate)
@@ -149,8 +153,17 @@ class Leader:
         if self._ledger and not self._ledger.stopped:
             self._ledger.stopped = reason
             log.warning("the run is stopped: %s", reason)
-            headless = self._options and self._options.headless
-            gevent.spawn(self._runner.quit if headless else self._runner.stop)
+            self._finish()
+
+    def _run_out(self, ledger: Ledger) -> None:
+        """The time of that run is over; it may have ended before, and another begun."""
+        if self._ledger is ledger and not self.ending:
+            self._planned = True
+            self._finish()
+
+    def _finish(self) -> None:
+        headless = self._options and self._options.headless
+        gevent.spawn(self._runner.quit if headless else self._runner.stop)
 
     def _end(self, **_: object) -> None:
         """Before Locust stops its users: let all that is under way be answered."""

@@ -60,6 +60,8 @@ _OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
             "default": 0.0,
             "help": "so many seconds in a row of a broken promise end the run; 0: nothing does",
         },
+        # Hidden, as a visitor of the web UI is not who may allow that.
+        "--remote": {"action": "store_true", "help": "allow a target that is not loopback", **_HIDDEN},
         "--token": {"default": "", "env_var": "ATTNSERVE_TOKEN", "help": "bearer token", **_HIDDEN},
         "--result": {"default": "", "help": "file for the counts, as JSON", **_HIDDEN},
         "--exchanges": {"default": "", "help": "file for every request, as JSON lines in gzip", **_HIDDEN},
@@ -103,6 +105,7 @@ class Options:
     units: int
     feedback: bool
     slo: Slo
+    remote: bool
     token: str
     result: Path | None
     exchanges: Path | None
@@ -134,6 +137,7 @@ class Options:
             units=given.units,
             feedback=given.feedback,
             slo=Slo(p99_ms=given.slo_ms, failures=given.slo_failures, for_s=given.slo_for or None),
+            remote=given.remote,
             token=given.token,
             result=_path(given.result),
             exchanges=_path(given.exchanges),

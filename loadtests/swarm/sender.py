@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import gevent
 from locust.env import Environment
 
 from loadtests.arrivals import TraceError, poisson, share, trace
+from loadtests.loopback import ElsewhereError, check_loopback
 from loadtests.swarm.asker import TASKS, Asker, Stage
 from loadtests.swarm.collect import Collector, Report
 from loadtests.swarm.loops import ClosedLoop, OpenLoop
@@ -62,8 +64,11 @@ class Sender:
         try:
             options = Options.read(self._environment.parsed_options)
             self._arrivals = trace(options.trace) if options.trace else ()
-            subjects = read_subjects(_host(self._environment), options.models, options.token)
-        except (OptionError, SubjectError, TraceError) as error:
+            url = _url(self._environment)
+            for address in () if options.remote else (url, f"//{options.grpc}"):
+                check_loopback(urlsplit(address).hostname or "")
+            subjects = read_subjects(url, options.models, options.token)
+        except (ElsewhereError, OptionError, SubjectError, TraceError) as error:
             raise UnpreparedError(str(error)) from None
         seed = f"{options.seed}/{max(0, getattr(self._environment.runner, 'worker_index', 0))}"
         random.seed(seed)  # Locust draws each user's next task from it
@@ -101,7 +106,7 @@ class Sender:
         return iter(share(self._arrivals, worker, workers))
 
 
-def _host(environment: Environment) -> str:
+def _url(environment: Environment) -> str:
     if not environment.host:
         raise OptionError("--host: is missing, must be http://HOST:PORT of the gateway's REST door")
     return environment.host.rstrip("/")

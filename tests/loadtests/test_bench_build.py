@@ -19,6 +19,7 @@ def test_a_build_is_measured() -> None:
     assert 0.05 < run.archive_mb < 1
 
 
+@pytest.mark.slow  # it imports torch in a process of its own
 def test_an_unknown_net_is_refused() -> None:
     """With the names that are near."""
     with pytest.raises(BuildError, match="digits_se"):

@@ -89,13 +89,33 @@ def test_replicas_share_the_rate() -> None:
     ]  # fmt: skip
 
 
+def test_a_step_that_broke_by_accident_is_not_the_measured_knee() -> None:
+    """One that breaks between two that are carried: the report's own knee passes over it, too."""
+    model = fitted()
+    steps = [replace(step, kept=place != 1) for place, step in enumerate(model.steps)]
+    found = answered(replace(model, steps=tuple(steps)), p99_ms=PROMISE_MS, target_rate=TARGET)
+    assert found["knee"]["carried"] == model.steps[-1].rate
+    assert found["knee"]["broken"] is None
+
+
 def test_the_target_is_what_the_knee_leaves_room_for() -> None:
     """The concurrency is that of the queue at seven tenths of the knee, by Little's law."""
     scaling = document()["autoscaling"]
-    assert scaling["rate"] == pytest.approx(0.7 * document()["knee"]["predicted"])
+    assert scaling["rate"] == pytest.approx(0.7 * document()["knee"]["carried"])  # the lowest of all
     found = simulate(SERVICE, Batching(), scaling["rate"])
     expected = scaling["rate"] * (found.response_ms.mean() - SERVICE.transport_ms) / 1e3
     assert scaling["concurrency"] == pytest.approx(expected, rel=0.02)
+
+
+def test_the_target_is_that_of_a_single_worker() -> None:
+    """Where several were measured together each has its part, and so many more are needed."""
+    several = replace(fitted(), batching=Batching(workers=2))
+    found = answered(several, p99_ms=PROMISE_MS, target_rate=TARGET)
+    scaling, rate = found["autoscaling"], 0.7 * found["knee"]["cautious"] / 0.9
+    assert scaling["rate"] == pytest.approx(rate / 2)
+    assert scaling["concurrency"] == pytest.approx(simulate(SERVICE, several.batching, rate).concurrency / 2)
+    keda = yaml.safe_load(scaling["keda"])
+    assert keda["spec"]["fallback"]["replicas"] == 2 * found["replicas"][0]["cautious"]
 
 
 def test_the_autoscaler_of_kubernetes_takes_its_manifest() -> None:
@@ -231,6 +251,17 @@ def test_the_command_answers_from_a_folder(tmp_path: Path) -> None:
     assert (code, "for 5,000 a second" in output) == (0, True)
     code, output = command(str(tmp_path / "report.json"), "--manifest", "keda")
     assert (code, yaml.safe_load(output)["kind"]) == (0, "ScaledObject")
+
+
+def test_a_manifest_of_a_model_that_does_not_fit_is_not_given_without_a_word(tmp_path: Path) -> None:
+    """The doubts go to standard error, so that what is applied stays a manifest."""
+    doubtful = answered(replace(fitted(), line_worst=0.5), p99_ms=PROMISE_MS, target_rate=None)
+    (tmp_path / "report.json").write_text(json.dumps({"capacity": doubtful}))
+    app = Typer()
+    app.command()(main)
+    done = CliRunner().invoke(app, [str(tmp_path), "--manifest", "hpa"])
+    assert yaml.safe_load(done.stdout)["kind"] == "HorizontalPodAutoscaler"
+    assert "do not plan with it: The time of a batch is no straight line" in done.stderr
 
 
 @pytest.mark.parametrize(

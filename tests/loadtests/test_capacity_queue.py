@@ -119,6 +119,16 @@ def test_beyond_saturation_so_many_are_answered(workers: int, images: tuple[tupl
     assert simulate(service, batching, 2 * expected).answered == pytest.approx(expected, rel=0.02)
 
 
+@pytest.mark.parametrize(("prefetch", "busy_ms"), [(0, 11.4), (1, 5.7), (2, 3.8), (20, 1.4)])
+def test_a_long_way_to_the_worker_is_filled_by_batches_handed_ahead(prefetch: int, busy_ms: float) -> None:
+    """Each comes back after 10 + 1.4 ms, and so many are out at once: by Little's law, that is their rate."""
+    service = Service(alpha_ms=1.0, beta_ms=0.1, held_ms=10.0)
+    batching = Batching(max_batch=4, prefetch=prefetch)
+    expected = 4e3 / busy_ms
+    assert service.saturation(batching) == pytest.approx(expected)
+    assert simulate(service, batching, 2 * expected).answered == pytest.approx(expected, rel=0.02)
+
+
 def test_concurrency_is_what_is_seen_at_random_moments() -> None:
     """Little's law: the rate times the mean time is the mean number that are there, counted one by one."""
     service = Service(alpha_ms=6.0, beta_ms=2.0, spread=0.3, front_ms=2.0, transport_ms=5.0)

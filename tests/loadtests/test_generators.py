@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from loadtests.exchange import GRPC, Exchange
 from loadtests.exchanges import Exchanges
 from loadtests.outcome import GeneratorCost, Run, Slo
-from loadtests.running.generators import measuring, warnings
+from loadtests.running import generators as generators_module
+from loadtests.running.generators import Generators, measuring, warnings
 
 # Uses as many seconds of CPU as it is told to, however long that takes.
 WORKER = """
@@ -58,23 +61,24 @@ def run_of(exchanges: Exchanges, *costs: GeneratorCost, loop: str = "open") -> R
 PUNCTUAL = requests((0.02 * index, 0.02 * index, 0.02 * index + 0.05) for index in range(1000))
 
 
-def test_the_cost_of_a_process_is_the_time_that_it_used() -> None:
+def test_the_cost_of_a_process_is_the_time_that_it_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the process itself counts it, and only from when the load began; an idle one has used nothing."""
+    monkeypatch.setattr(generators_module, "INTERVAL_S", 0.1)
     command = [sys.executable, "-c", WORKER]
     with (
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as busy,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as idle,
     ):
         with measuring({busy.pid: "worker 1", idle.pid: "worker 2"}) as generators:
-            spend(busy, 0.5)
+            spend(busy, 0.1)
             began = time.time()
-            spend(busy, 1.0)
+            spend(busy, 0.4)
         ended = time.time()
         for process in (busy, idle):
             process.communicate()
     costs = generators.costs({busy.pid: 250, idle.pid: 0}, began, ended)
     assert [(cost.name, cost.requests) for cost in costs] == [("worker 1", 250), ("worker 2", 0)]
-    assert 0.2 < costs[0].cpu_s < 1.2  # the sample before the begin may be half a second older
+    assert 0.05 < costs[0].cpu_s < 0.45  # of the 0.4 s what lies between the first sample and the last
     assert costs[1].cpu_s < 0.2
     assert 0 < costs[0].busiest < 1.5
     assert 0 < costs[0].seconds < ended - began + 1
@@ -88,6 +92,22 @@ def spend(process: subprocess.Popen[str], cpu_s: float) -> None:
     process.stdin.write(f"{cpu_s}\n")
     process.stdin.flush()
     assert process.stdout.readline() == "done\n"
+
+
+def test_a_tick_of_the_clock_is_no_busy_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last reading comes a millisecond after another, between which the system counted 10 ms of CPU."""
+    at, used = iter([0.0, 0.5, 0.501]), iter([0.0, 0.25, 0.26])
+    process = SimpleNamespace(pid=7, cpu_times=lambda: SimpleNamespace(user=next(used), system=0.0))
+    monkeypatch.setattr(generators_module, "_process", lambda _: process)
+    monkeypatch.setattr(generators_module, "time", SimpleNamespace(time=lambda: next(at)))
+    end = threading.Event()
+    end.set()
+    generators = Generators({7: "worker 1"})
+    generators.watch(end)
+    generators.watch(end)
+    (cost,) = generators.costs({7: 10}, -1.0, 1.0)
+    assert cost.busiest == pytest.approx(0.5)
+    assert cost.full_s == 0
 
 
 def test_a_process_that_is_gone_costs_nothing() -> None:

@@ -117,7 +117,8 @@ def test_without_a_result_the_end_of_the_logs_is_told(tmp_path: Path) -> None:
 
 def test_a_lost_worker_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rest of the load is not the load that was asked for."""
-    monkeypatch.setattr(launching, "END_TIMEOUT_S", 0.5)
+    for name in ("ANSWER_TIMEOUT_S", "END_TIMEOUT_S"):
+        monkeypatch.setattr(launching, name, 0.1)
     with pytest.raises(LaunchError, match=r"(?s)a worker .* ended before .*worker-1.log:\nout of memory"):
         launch(scripted(tmp_path, **{"master": WAIT, "worker 1": "print('out of memory')"}))
 
@@ -125,6 +126,6 @@ def test_a_lost_worker_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_run_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the time that it may take at most."""
     for name in ("START_TIMEOUT_S", "ANSWER_TIMEOUT_S", "END_TIMEOUT_S"):
-        monkeypatch.setattr(launching, name, 0.3)
+        monkeypatch.setattr(launching, name, 0.1)
     with pytest.raises(LaunchError, match="did not end by itself"):
         launch(scripted(tmp_path, locust="import time; time.sleep(60)"))

@@ -85,6 +85,17 @@ def test_workers_in_a_closed_loop_lose_nothing_at_the_end(tmp_path: Path) -> Non
     assert set(exchanges.way) == {"REST JSON"}
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_closed_loop_ends_when_its_shape_does(workers: int, tmp_path: Path) -> None:
+    """And not when Locust, which asks for the number of users once a second, hears of it."""
+    with running(FakeGateway()) as gateway:
+        launched, exchanges = run(gateway, tmp_path, "--shape", "2.1@4", workers=workers)
+    assert launched.status == 0, launched
+    assert not launched.result["stopped"]
+    assert counts(launched) == gateway.requests
+    assert 1 < exchanges.due.max() - launched.result["began"] < 2.6
+
+
 @pytest.mark.parametrize(("loop", "shape"), [("closed", "4@3"), ("open", "4@50")])
 def test_a_stall_is_hidden_by_the_closed_loop_and_shown_by_the_open_one(
     loop: str, shape: str, tmp_path: Path

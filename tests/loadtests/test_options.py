@@ -65,7 +65,7 @@ def test_the_token_comes_from_the_environment_and_stays_out_of_the_web_ui(
     """No list of processes and no page shows it; nor may a page's visitor name files to be written."""
     monkeypatch.setenv("ATTNSERVE_TOKEN", "hush-hush")
     assert read("").token == "hush-hush"  # noqa: S105  a made-up one
-    assert parser().hidden == {"--token", "--result", "--exchanges"}
+    assert parser().hidden == {"--remote", "--token", "--result", "--exchanges"}
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ def test_a_name_is_judged_by_every_address_that_it_has(monkeypatch: pytest.Monke
     """One that is loopback's and another's may lead to the other."""
     found = [(socket.AF_INET, 0, 0, "", (address, 0)) for address in ("127.0.0.1", "192.0.2.7")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
-    with pytest.raises(PreflightError, match=r"--host: http://both:8000 .*\(192.0.2.7\)"):
+    with pytest.raises(PreflightError, match=r"--host: both .*\(192.0.2.7\)"):
         target_of(Wish(host="http://both:8000"))
 
 
@@ -204,6 +204,12 @@ def test_loopback_needs_no_flag() -> None:
     assert not is_given(Wish())
     assert target_of(Wish(host="http://localhost:1234/")).http == "http://localhost:1234"
     assert target_of(Wish(grpc="[::1]:8001")).grpc == "[::1]:8001"
+
+
+def test_what_is_not_given_is_beside_the_host() -> None:
+    """Its own default ports, so that nobody counts what another gateway was asked."""
+    found = target_of(Wish(host="http://[::1]:8000"))
+    assert (found.grpc, found.metrics) == ("[::1]:8001", "http://[::1]:8002/metrics")
 
 
 @pytest.mark.parametrize(

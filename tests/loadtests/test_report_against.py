@@ -92,11 +92,18 @@ def test_a_run_against_itself_is_the_same_or_unclear() -> None:
     assert "same" in {one.verdict for one in found}
 
 
-def test_chance_is_no_difference_and_a_third_more_time_is_one() -> None:
-    """Another run of the same service is not worse; one that takes 1.35 times as long is, and back better."""
+def test_chance_is_no_difference_and_twice_the_time_is_one() -> None:
+    """Another run of the same service is not worse; one that takes 1.7 times as long is, and back better."""
     assert set(verdicts(reported(seed=2), reported(seed=3)).values()) <= {"same", "unclear"}
-    assert verdicts(reported(seed=2, scale=1.35), reported(seed=3))["p50, all"] == "worse"
-    assert verdicts(reported(seed=2), reported(seed=3, scale=1.35))["p50, all"] == "better"
+    assert verdicts(reported(seed=2, scale=1.7), reported(seed=3))["p50, all"] == "worse"
+    assert verdicts(reported(seed=2), reported(seed=3, scale=1.7))["p50, all"] == "better"
+
+
+def test_three_baselines_know_what_one_cannot() -> None:
+    """A third more time may be a slow hour where there is one baseline, and is none of three that agree."""
+    slower, before = reported(seed=2, scale=1.35), [reported(seed=seed) for seed in (3, 4, 5)]
+    assert verdicts(slower, before[0])["p50, all"] == "unclear"
+    assert verdicts(slower, *before)["p50, all"] == "worse"
 
 
 def test_failures_are_compared_by_the_good_replies() -> None:
@@ -135,7 +142,7 @@ def stepped(scale: float) -> Run:
 
 def test_steps_are_compared_with_steps() -> None:
     """Each with the one of its load; a step that neither run carried says nothing."""
-    found = verdicts(report(stepped(1.6)), report(stepped(1.0)))
+    found = verdicts(report(stepped(1.9)), report(stepped(1.0)))
     assert found["p50, step 1, 60 a second"] == found["p50, step 2, 120 a second"] == "worse"
     assert not [what for what in found if "180" in what or "all" in what]
 
@@ -152,7 +159,12 @@ def test_what_differs_from_run_to_run_widens_the_interval() -> None:
     assert found.ratio == pytest.approx(30 / math.exp(logs.mean()))
     assert math.log(found.high) == pytest.approx(math.log(found.ratio) + reach)
     assert found.verdict == "unclear"
-    assert of_rows(row(30.0)[0], row(23.0)).verdict == "worse"
+
+
+def test_two_runs_are_taken_to_differ_where_nobody_has_measured_it() -> None:
+    """A tenth each (standard deviation), so 1.96 * 0.1 * sqrt(2) on top of what chance does within them."""
+    found = of_rows(row(30.0)[0], row(23.0))
+    assert math.log(found.high / found.ratio) == pytest.approx(1.96 * 0.1 * math.sqrt(2), rel=0.05)
 
 
 def test_the_interval_of_a_ratio_follows_from_both() -> None:

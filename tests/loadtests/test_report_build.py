@@ -115,6 +115,37 @@ def test_a_baseline_of_another_machine_is_a_warning() -> None:
     assert "old was made on another machine: slow, and not fast." in report(run, [old]).warnings
 
 
+def test_a_baseline_of_other_questions_is_a_warning() -> None:
+    """Another client has other costs, and other kinds of images other latencies."""
+    before = replace(report(steady(seed=3)), options={"client": "triton", "tags": "image"})
+    now = replace(steady(), options=MappingProxyType({"client": "attnserve", "tags": "image"}))
+    (told,) = (line for line in report(now, [Baseline(name="old", report=before)]).warnings if "old" in line)
+    assert told == "old asked otherwise: its client was triton, now attnserve."
+
+
+def test_another_load_is_no_finding() -> None:
+    """That a busier service is slower says nothing of the service."""
+    before = Baseline(name="old", report=report(steady(rate=100.0, seed=3)))
+    (told,) = (line for line in report(steady(), [before]).headline if "baseline" in line)
+    assert (
+        told == "Against the baseline nothing can be concluded: no verdict, as the load was 100 and is 200."
+    )
+
+
+def test_after_a_spike_it_is_told_how_long_it_took_to_recover() -> None:
+    """Up to the last request that was due after the fall and was late; of a load that only rises nothing."""
+    due = arrivals(50.0, 30.0, 7)
+    waited = np.where((due - BEGAN > 8) & (due - BEGAN < 14), 2000.0, 20.0)
+    spike = run_of(exchanges(due, waited), phase(20, 0, 8), phase(100, 8, 2), phase(20, 10, 20))
+    (told,) = (line for line in report(spike).headline if "recover" in line)
+    last = due[due - BEGAN < 14].max() - BEGAN - 10
+    assert f"the last of them due {last:.1f} s after that" in told
+    calm = run_of(prompt(due), phase(20, 0, 8), phase(100, 8, 2), phase(20, 10, 20))
+    assert any("every request was answered well and in time" in line for line in report(calm).headline)
+    rising = run_of(exchanges(due, waited), phase(20, 0, 10), phase(100, 10, 20))
+    assert not [line for line in report(rising).headline if "fall" in line or "fell" in line]
+
+
 def test_failures_and_right_refusals_are_counted_by_kind() -> None:
     """A corrupt image that is refused is no failure; a fault of many kinds leaves a rest."""
     due = np.arange(BEGAN, BEGAN + 20, 0.01)

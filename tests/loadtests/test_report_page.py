@@ -154,11 +154,15 @@ def test_an_empty_report_gives_a_page_that_says_so() -> None:
         ({"knee": Knee(load=120.0, broken=None, text="")}, "No limit found"),
         ({"knee": None}, "Stopped early"),
         ({"loop": "closed"}, "Stopped early"),
-        ({"knee": None, "stopped": ""}, "Promise kept"),
-        ({"knee": None, "stopped": "", "slo": {"p99_ms": 100.0}}, "Promise broken"),
-        ({"knee": None, "stopped": "", "rows": (row("all", "all", load=120.0),)}, "Too many failures"),
+        ({"knee": None, "stopped": ""}, "Promise broken"),  # by its last steps
+        ({"knee": None, "stopped": "", "steps": made().steps[:1]}, "Promise kept"),
+        ({"knee": None, "stopped": "", "steps": (), "slo": {"p99_ms": 100.0}}, "Promise broken"),
         (
-            {"knee": None, "stopped": "", "rows": (replace(row("all", "all"), response=()),)},
+            {"knee": None, "stopped": "", "steps": (), "rows": (row("all", "all", load=120.0),)},
+            "Too many failures",
+        ),
+        (
+            {"knee": None, "stopped": "", "steps": (), "rows": (replace(row("all", "all"), response=()),)},
             "Too few requests",
         ),
         ({"rows": (row("all", "all", requests=0),)}, "Nothing measured"),

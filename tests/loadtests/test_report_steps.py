@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -177,7 +178,7 @@ def test_the_knee_of_users_is_where_kleinrock_s_power_is_highest() -> None:
     ]
     result = found(users, "closed")
     assert (result.load, result.broken) == (8, None)
-    assert result.text.startswith("8 users get the most answers for their waiting: 100 a second.")
+    assert result.text.startswith("8 users get the most answers for the time they wait: 100 a second.")
 
 
 def test_numbers_of_users_that_cannot_be_told_apart_are_named() -> None:
@@ -187,4 +188,8 @@ def test_numbers_of_users_that_cannot_be_told_apart_are_named() -> None:
     assert (result.load, result.broken) == (4, 16)
     assert "8 users cannot be told from that." in result.text
     assert "With 16 users: slow." in result.text
+    # An error of 1 % in both, of one cause, is one of 2 % in their quotient: 1.96 * 0.02 * sqrt(2) is 0.055.
+    near, far = (step(8, rate=100, median=20 * 2 * math.exp(off)) for off in (0.054, 0.057))
+    assert "8 users cannot be told" in found([close[0], near], "closed").text
+    assert "cannot be told" not in found([close[0], far], "closed").text
     assert found([step(1, "slow"), step(2, "slow")], "closed").load is None

@@ -134,9 +134,9 @@ def test_a_replay_sends_when_the_trace_says_so(where: list[object], tmp_path: Pa
 
 def test_users_are_added_step_by_step(where: list[object], tmp_path: Path) -> None:
     """The steps are those of the table."""
-    done = command("users", "--users", 2, "--seconds", 6, *where, folder=tmp_path)
+    done = command("users", "--users", 6, "--seconds", 6, *where, folder=tmp_path)
     assert done.code == 0, done.output
-    assert [step["name"] for step in done.report["steps"]] == ["1 user", "2 users"]
+    assert [step["name"] for step in done.report["steps"]] == ["3 users", "6 users"]
     assert done.report["loop"] == "closed"
 
 

@@ -45,8 +45,8 @@ def test_a_run_takes_the_seconds_that_were_asked_for(scenario: Scenario, seconds
 
 
 def test_steps_go_beyond_the_rate() -> None:
-    """From a quarter to five quarters."""
-    assert levels(plan_of(Wish(scenario="steps", rate=200.0))) == [50, 100, 150, 200, 250]
+    """From a quarter to six quarters."""
+    assert levels(plan_of(Wish(scenario="steps", rate=200.0))) == [50, 100, 150, 200, 250, 300]
 
 
 def test_a_spike_is_five_times_the_rate_for_a_fifth_of_the_time() -> None:
@@ -56,10 +56,10 @@ def test_a_spike_is_five_times_the_rate_for_a_fifth_of_the_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("users", "expected"), [(32, [1, 2, 4, 8, 16, 32]), (6, [1, 2, 4, 6]), (2, [1, 2]), (1, [1])]
+    ("users", "expected"), [(48, [3, 6, 12, 24, 48]), (8, [3, 6, 8]), (3, [3]), (1, [1])]
 )
 def test_users_are_doubled_up_to_the_most(users: int, expected: list[float]) -> None:
-    """The last step has all of them."""
+    """Each of the three ways has as many of them, and the last step has all."""
     assert levels(plan_of(Wish(scenario="users", users=users))) == expected
 
 
@@ -79,6 +79,16 @@ def test_a_replay_takes_as_long_as_its_trace(tmp_path: Path) -> None:
     assert plan.phases(100, 110)[0].name == "trace of 41 requests"
 
 
+def test_phases_of_one_load_are_told_apart_by_their_begin() -> None:
+    """Before and after a spike the rate is the same, and a report that names a step means one of them."""
+    plan = plan_of(Wish(scenario="spike", rate=20.0, seconds=50.0))
+    assert [one.name for one in plan.phases(1000, 1050)] == [
+        "20 a second from 0 s on",
+        "100 a second",
+        "20 a second from 30 s on",
+    ]
+
+
 def test_phases_are_the_stretches_that_a_run_reached() -> None:
     """One that was stopped early has fewer, and the last of them ends with it."""
     plan = plan_of(Wish(scenario="steps", shape="10@5,20@5:25,10@40"))
@@ -87,9 +97,9 @@ def test_phases_are_the_stretches_that_a_run_reached() -> None:
         ("5 a second", 1000, 1010, 5),
         ("ramp from 5 to 25 a second", 1010, 1020, 15),
     ]
-    assert [one.name for one in plan_of(Wish(scenario="users", users=2)).phases(0, 1e9)] == [
-        "1 user",
-        "2 users",
+    assert [one.name for one in plan_of(Wish(scenario="users", users=6)).phases(0, 1e9)] == [
+        "3 users",
+        "6 users",
     ]
 
 

@@ -60,6 +60,7 @@ def test_a_short_run_accounts_for_every_request(tmp_path: Path) -> None:
     assert {check["what"]: check["kept"] for check in found["checks"]}["the gateway's own counts"]
 
 
+@pytest.mark.slow
 def test_wrong_answers_do_not_pass(tmp_path: Path) -> None:
     """With other labels expected than the engines give, every answer is found wrong."""
     stock = fake_stock(1)
