@@ -46,8 +46,8 @@ def headline(facts: Facts) -> tuple[str, ...]:
         return ("Nothing was measured: no request was sent.",)
     found = (
         _differences(facts.run),
-        _stopped(facts.run),
         facts.knee.text if facts.knee else "",
+        _stopped(facts.run),
         _carried(facts),
         _latency(facts.rows[0]),
         _hidden(facts),

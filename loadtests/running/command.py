@@ -13,7 +13,7 @@ from rich.table import Table
 from loadtests.running.scenarios import SCENARIOS
 from loadtests.running.wish import Wish
 
-_WIDTH: Final = 120
+_WIDTH: Final = 132
 
 # In a file the tables would be wrapped to 80 columns.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)

@@ -138,5 +138,5 @@ SCENARIOS: Final[Mapping[str, Scenario]] = MappingProxyType({
 BURST: Final = Scenario(
     name="burst",
     summary="Users who keep a gateway busy for a few seconds",
-    loop=CLOSED, profile=_held(1), seconds=6, level=16, takes=(),
+    loop=CLOSED, profile=_held(1), seconds=6, level=48, takes=(),
 )  # fmt: skip

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from loadtests.report.document import Comparison, Figure, Report, Row, Step
 from loadtests.report.verdicts import UNCLEAR
-from loadtests.report.written import bare, figure_of
+from loadtests.report.written import bare, ends, figure_of
 from loadtests.tally import Tally
 
 _PERCENTILES: Final = ("p50", "p90", "p99", "p99.9")
@@ -65,9 +65,8 @@ def _of_step(step: Step) -> list[str]:
 
 
 def _with_interval(figure: Figure | None) -> str:
-    if figure is None or figure.low is None or figure.high is None:
-        return bare(figure)
-    return f"{bare(figure)} ({figure.low:.3g}–{figure.high:.3g})"
+    interval = ends(figure)
+    return f"{bare(figure)} ({interval})" if interval else bare(figure)
 
 
 def _lines(report: Report, tally: Tally) -> Iterator[str]:

@@ -28,7 +28,7 @@ class Wish:
         float | None,
         typer.Option(
             help="Requests a second (open loop): the level that a scenario is measured by."
-            " Without it a short burst of 16 users is measured first.",
+            " Without it a short burst of users is measured first.",
             min=0.01,
             rich_help_panel=_LOAD,
         ),

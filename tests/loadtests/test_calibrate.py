@@ -69,7 +69,7 @@ def test_replies_at_hand_pass_the_users_checks(server: Target, way: str, images:
     assert fault(WAYS[way](server, question), question, subject) == ""
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(300)
 def test_each_way_is_measured_alone(tmp_path: Path) -> None:
     """By the command, with every reply right, and no way cheaper than free."""

@@ -257,7 +257,7 @@ def queued(seed: int) -> Report:
     return report(run_of(exchanges(due, waited), phase(140, 0, 20)))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_false_alarms_are_rare() -> None:
     """Of 50 pairs of short runs of the same queue at most 2 have any figure that is called worse or better.
 

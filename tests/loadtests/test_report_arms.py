@@ -91,7 +91,7 @@ def test_too_little_is_not_compared() -> None:
     assert compared(together(alone, few)) == {}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_difference_is_claimed_rarely_where_there_is_none_and_mostly_where_there_is() -> None:
     """150 pairs each, of a minute at 40 a second: identical arms, and arms 30 % apart.
 

@@ -225,7 +225,7 @@ def coverage(load: float, runs: int) -> tuple[float, float]:
     return hits / runs, naive / runs
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("load", "least", "naive_at_most"), [(0.2, 0.87, 0.9), (0.5, 0.87, 0.67), (0.8, 0.66, 0.3)]
 )
