@@ -48,10 +48,12 @@ async def test_nothing_is_found(mode: str, seed: int, requests: int, tmp_path: P
             assert not [one.document for one in told if one.status != OK]
             assert {one.parameters["assignment"] for one in told} == {"hash"}
             assert set(await trial.people.tell(name, told)) == {"accepted"}
-        report = await trial.people.report(name, lambda found: _seen(found, mode) == requests)
+        # The gateway looks now and then, and perhaps has not since the last labels came.
+        report = await trial.people.report(
+            name, lambda found: _seen(found, mode) == requests and len(found["looks"]) > 1
+        )
     assert report["state"] == "running"
     assert {look["verdict"] for look in report["looks"]} | {report["verdict"]} <= NOTHING
-    assert len(report["looks"]) > 1
     assert not [row for row in report["guardrails"] if row["state"] == "tripped"]
     assert not [row for row in report["health"] if row["state"] == "broken"]
     if mode == "split":
