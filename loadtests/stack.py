@@ -90,7 +90,13 @@ def running_stack(run_dir: Path, settings: Mapping[str, str], command: Sequence[
     log = run_dir / "gateway.log"
     command = command or (str(Path(sys.executable).with_name("attnserve")), "serve")
     with log.open("wb") as output:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603  our own
+        process = subprocess.Popen(  # noqa: S603  our own
+            command,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C ends us, and it is we who end the gateway, once
+        )
         try:
             yield Stack(target=_ready(process, run_dir, log), pid=process.pid)
         finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -149,7 +148,7 @@ def _wait(job: Job, processes: Mapping[str, subprocess.Popen[bytes]]) -> int:
     try:
         _watch(job, concludes, workers)
     except (KeyboardInterrupt, SystemExit):
-        concludes.send_signal(signal.SIGINT)  # SIGTERM would find locust deaf as long as a shape lasts
+        concludes.terminate()  # not SIGINT, which shells have their background jobs ignore
         concludes.wait(ANSWER_TIMEOUT_S)
     return int(concludes.returncode)
 
