@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Final
 
 from loadtests.exchanges import Exchanges
+
+OPEN: Final = "open"  # requests arrive whatever becomes of those before
+CLOSED: Final = "closed"  # each user waits for its answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Environment, FileSystemLoader
 
 from loadtests.report import written
 from loadtests.report.document import FORMAT, Report
@@ -18,6 +14,7 @@ from loadtests.report.plots import plots
 from loadtests.report.tiles import badge, tiles
 from serve.reporting.figures import begun, count, decimal, setting, utc
 from serve.reporting.node import Node
+from serve.reporting.shell import environment, styled
 
 _FOLDER: Final = Path(__file__).parent
 
@@ -25,13 +22,11 @@ _FOLDER: Final = Path(__file__).parent
 def page(report: Report) -> str:
     """Draw a report as one file that needs nothing but itself; the same report gives the same text."""
     report = written.cleaned(report)
-    style = _style()
     return (
         _environment()
         .get_template("page.html")
         .render(
-            style=Markup(style),  # noqa: S704  it is ours
-            style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+            **styled((_FOLDER / "style.css").read_text("utf-8")),
             report=report,
             format=FORMAT,
             badge=badge(report),
@@ -48,21 +43,9 @@ def page(report: Report) -> str:
     )
 
 
-def _style() -> str:
-    """That of the reports of experiments, and what this page has beside."""
-    shared = (files("serve.reporting") / "style.css").read_text("utf-8")
-    return shared + (_FOLDER / "style.css").read_text("utf-8")
-
-
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
+    found = environment(FileSystemLoader(_FOLDER))
+    found.filters.update(
         bare=written.bare,
         begun=begun,
         count=count,
@@ -79,7 +62,5 @@ def _environment() -> Environment:
         utc=utc,
         verdict=written.verdict,
     )
-    environment.globals.update(
-        FORECAST=PERCENTILES, PERCENTILES=written.PERCENTILE_NAMES, measure=written.measure
-    )
-    return environment
+    found.globals.update(FORECAST=PERCENTILES, PERCENTILES=written.PERCENTILE_NAMES, measure=written.measure)
+    return found

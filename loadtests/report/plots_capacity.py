@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from markupsafe import Markup
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from loadtests.report.document import Report
-from loadtests.report.forecast import Forecast, Judged, forecast
+from loadtests.report.forecast import Forecast, Guess, Judged, forecast
 from loadtests.report.plots_shared import BROKEN, SHADES, line, log_axis, number
 from loadtests.report.written import three
 from serve.reporting.canvas import COLOURS, INK, QUIET, canvas, grid, inline
@@ -58,7 +58,7 @@ def _latency(axes: Axes, found: Forecast) -> None:
         values = [point.number(name) for point in points]
         rates = [number(point.number("rate")) for point in points]
         line(axes, rates, values, color=SHADES[name], linewidth=1.6, label=f"{name} predicted")
-        _dots(axes, found.steps, name)
+        _dots(axes, found.steps, name, lambda guess: guess.measured, "measured")
     promise = found.answer.number("p99_ms")
     if promise is not None:
         axes.axhline(
@@ -70,18 +70,21 @@ def _latency(axes: Axes, found: Forecast) -> None:
     axes.set_ylabel("response time (ms, logarithmic)")
 
 
-def _dots(axes: Axes, steps: Sequence[Judged], name: str) -> None:
-    for held_out, marker, label in ((False, "o", "measured"), (True, "D", "measured, held out")):
+def _dots(
+    axes: Axes, steps: Sequence[Judged], name: str, value: Callable[[Guess], float | None], what: str = ""
+) -> None:
+    """A dot for each step; with `what` the legend has them."""
+    for held_out, marker, beside in ((False, "o", ""), (True, "D", ", held out")):
         shown = [step for step in steps if step.held_out is held_out]
         axes.plot(
             [step.rate for step in shown],
-            [number(step.guesses[name].measured) for step in shown],
+            [number(value(step.guesses[name])) for step in shown],
             linestyle="none",
             marker=marker,
             markersize=6,
             markerfacecolor="white" if held_out else SHADES[name],
             color=SHADES[name],
-            label=f"{name} {label}",
+            label=f"{name} {what}{beside}" if what else None,
         )
 
 
@@ -110,17 +113,7 @@ def _misses(axes: Axes, steps: Sequence[Judged]) -> None:
             color=SHADES[name],
             linewidth=1.0,
         )
-        for held_out, marker in ((False, "o"), (True, "D")):
-            shown = [step for step in steps if step.held_out is held_out]
-            axes.plot(
-                [step.rate for step in shown],
-                [number(step.guesses[name].ratio) for step in shown],
-                linestyle="none",
-                marker=marker,
-                markersize=6,
-                markerfacecolor="white" if held_out else SHADES[name],
-                color=SHADES[name],
-            )
+        _dots(axes, steps, name, lambda guess: guess.ratio)
     axes.axhline(1, color=INK, linewidth=0.9)
     known = [step.guesses[name].ratio or 1.0 for step in steps for name in SHOWN]
     axes.set_yscale("log")

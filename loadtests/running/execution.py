@@ -12,10 +12,9 @@ import httpx
 
 from loadtests.exchanges import read_exchanges
 from loadtests.machine import Machine
-from loadtests.outcome import GeneratorCost, Run
+from loadtests.outcome import OPEN, GeneratorCost, Run
 from loadtests.running.launch import Job, Launched, launch
 from loadtests.running.plans import Plan, split
-from loadtests.running.scenarios import OPEN
 from loadtests.running.sites import Site
 from loadtests.running.watch import Watch, watching
 from loadtests.running.wish import Wish

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from loadtests.arrivals import trace
-from loadtests.outcome import Phase, Slo
-from loadtests.running.scenarios import BURST, CLOSED, OPEN, SCENARIOS, Scenario
+from loadtests.outcome import CLOSED, OPEN, Phase, Slo
+from loadtests.running.scenarios import BURST, SCENARIOS, Scenario
 from loadtests.running.wish import Wish
 from loadtests.shapes import Segment, Shape
 from loadtests.traffic.questions import KINDS

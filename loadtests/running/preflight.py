@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import grpc
 import httpx
 
+from loadtests.bearer import bearer
 from loadtests.loopback import ElsewhereError, check_loopback
 from loadtests.running.wish import Wish
 from loadtests.stack import Target
@@ -97,8 +98,7 @@ def check_target(target: Target, token: str) -> Listed:
     Raises:
         PreflightError: One does not answer, or not as an attnserve does; or the token is refused.
     """
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    with httpx.Client(timeout=TIMEOUT_S, trust_env=False, headers=headers) as client:
+    with httpx.Client(timeout=TIMEOUT_S, trust_env=False, headers=bearer(token)) as client:
         _check_rest(client, target)
         index = _rest(client, "POST", f"{target.http}/v2/repository/index").json()
         page = _rest(client, "GET", target.metrics, "--metrics").text
@@ -154,7 +154,7 @@ def _rest(client: httpx.Client, method: str, url: str, option: str = "--host") -
 
 
 def _check_grpc(address: str, token: str) -> None:
-    metadata = [("authorization", f"Bearer {token}")] if token else []
+    metadata = list(bearer(token).items())
     with grpc.insecure_channel(address) as channel:
         stub = GRPCInferenceServiceStub(channel)
         try:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
+from loadtests.outcome import CLOSED, OPEN
 from loadtests.shapes import Segment, Shape
 
-OPEN: Final = "open"
-CLOSED: Final = "closed"
 # A level -> a shape of any length, which is then stretched to the seconds asked for.
 Profile: TypeAlias = Callable[[float], Shape]
 _OPEN_TAKES: Final = ("rate", "seconds", "shape", "slots")

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 import httpx
 
+from loadtests.bearer import bearer
 from serve.client import ClientError, public_error
 from serve.experiment_client import ExperimentClient, Json, experiments_at
 
@@ -147,10 +148,9 @@ def _fresh_name() -> str:
 
 
 def _highest_version(url: str, token: str, model: str) -> str:
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
     address = f"{url}/v2/models/{quote(model, safe='')}"
     try:
-        response = httpx.get(address, headers=headers, timeout=TIMEOUT_S, trust_env=False)
+        response = httpx.get(address, headers=bearer(token), timeout=TIMEOUT_S, trust_env=False)
     except httpx.HTTPError as error:
         raise TrialError(f"{address}: {str(error) or type(error).__name__}") from None
     if not response.is_success:

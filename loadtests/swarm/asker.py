@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, TypeAlias
+from urllib.parse import quote
 
 from locust import TaskSet, User, constant, tag
 from locust.env import Environment
@@ -90,6 +91,12 @@ class Truth:
     token: str
     label: str
     item: int
+
+
+def told(experiment: str, truths: Sequence[Truth]) -> tuple[str, dict[str, Any]]:
+    """Path and document of the REST request that tells them."""
+    outcomes = [{"feedback_token": one.token, "label": one.label, "item": one.item} for one in truths]
+    return f"/v1/experiments/{quote(experiment, safe='')}/outcomes", {"outcomes": outcomes}
 
 
 def _task(kind: str) -> Task:

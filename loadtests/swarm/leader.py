@@ -13,10 +13,11 @@ from locust.env import Environment
 from locust.runners import MasterRunner
 from locust.stats import StatsEntry
 
+from loadtests.outcome import OPEN
 from loadtests.swarm.clock import now
 from loadtests.swarm.collect import Ledger, Report, shortened, write_result
 from loadtests.swarm.crew import Alone, Crew, Workers
-from loadtests.swarm.options import OPEN, OptionError, Options
+from loadtests.swarm.options import OptionError, Options
 from loadtests.swarm.sender import Sender
 
 PERCENTILES: Final = (0.5, 0.9, 0.99)

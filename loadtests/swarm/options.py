@@ -9,11 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from loadtests.outcome import Slo
+from loadtests.outcome import CLOSED, OPEN, Slo
 from loadtests.shapes import Shape, ShapeError
 
-OPEN: Final = "open"
-CLOSED: Final = "closed"
 # The nets name 97.5 % of all held-out digits rightly; of 30 samples two that are hard cost 7 %. A mix-up of
 # answers would leave 10 %.
 ACCURACY_FLOOR: Final = 0.9

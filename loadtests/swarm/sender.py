@@ -14,10 +14,11 @@ from locust.env import Environment
 
 from loadtests.arrivals import TraceError, poisson, share, trace
 from loadtests.loopback import ElsewhereError, check_loopback
+from loadtests.outcome import OPEN
 from loadtests.swarm.asker import TASKS, Asker, Stage
 from loadtests.swarm.collect import Collector, Report
 from loadtests.swarm.loops import ClosedLoop, OpenLoop
-from loadtests.swarm.options import OPEN, OptionError, Options
+from loadtests.swarm.options import OptionError, Options
 from loadtests.traffic.corpus import Corpus, CorpusError, read_corpus
 from loadtests.traffic.questions import Mix
 from loadtests.traffic.subjects import SubjectError, read_subjects

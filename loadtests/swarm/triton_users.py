@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import grpc
 import httpx
@@ -22,8 +22,9 @@ import tritonclient.http
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
+from loadtests.bearer import bearer
 from loadtests.exchange import TRITON_GRPC, TRITON_HTTP
-from loadtests.swarm.asker import TIMEOUT_S, Asker, Reply, Truth, WrongAnswerError
+from loadtests.swarm.asker import TIMEOUT_S, Asker, Reply, Truth, WrongAnswerError, told
 from loadtests.tally import grpc_outcome, http_outcome
 from loadtests.traffic.questions import Answer, Question
 from loadtests.traffic.wire import OUTPUTS, tensor_of, text_of
@@ -60,9 +61,7 @@ class TritonUser(Asker):
 
     def connect(self) -> None:
         """See `Asker`."""
-        token = self.stage.options.token
-        # Lower case, as gRPC wants it.
-        self._headers = {"authorization": f"Bearer {token}"} if token else {}
+        self._headers = bearer(self.stage.options.token)
         self._rest = httpx.Client(
             base_url=str(self.host), headers=self._headers, timeout=TIMEOUT_S, trust_env=False
         )
@@ -93,12 +92,9 @@ class TritonUser(Asker):
 
     def tell(self, experiment: str, truths: Sequence[Truth]) -> Mapping[str, int]:
         """See `Asker`; over REST, since the library knows nothing of experiments."""
-        outcomes = [
-            {"feedback_token": truth.token, "label": truth.label, "item": truth.item} for truth in truths
-        ]
-        path = f"/v1/experiments/{quote(experiment, safe='')}/outcomes"
+        path, document = told(experiment, truths)
         try:
-            response = self._rest.post(path, json={"outcomes": outcomes})
+            response = self._rest.post(path, json=document)
             return Counter(str(one["status"]) for one in response.json()["outcomes"])
         except httpx.HTTPError as error:
             raise WrongAnswerError(f"no receipts came: {str(error) or type(error).__name__}") from None

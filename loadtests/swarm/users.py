@@ -13,8 +13,9 @@ from locust import FastHttpUser
 from locust.contrib.fasthttp import ResponseContextManager
 from locust.env import Environment
 
+from loadtests.bearer import bearer
 from loadtests.exchange import GRPC, REST_BINARY, REST_JSON
-from loadtests.swarm.asker import TIMEOUT_S, Asker, Reply, Truth, WrongAnswerError
+from loadtests.swarm.asker import TIMEOUT_S, Asker, Reply, Truth, WrongAnswerError, told
 from loadtests.tally import grpc_outcome, http_outcome
 from loadtests.traffic import wire
 from loadtests.traffic.grpc_wire import grpc_answer, grpc_request
@@ -38,8 +39,7 @@ class GrpcUser(Asker):
         """See `Asker`."""
         # A connection of its own: users in one process would share one otherwise.
         options = [("grpc.use_local_subchannel_pool", 1)]
-        token = self.stage.options.token
-        self._metadata = [("authorization", f"Bearer {token}")] if token else []
+        self._metadata = list(bearer(self.stage.options.token).items())
         self._channel = grpc.insecure_channel(self.stage.options.grpc, options=options)
         self._infer = GRPCInferenceServiceStub(self._channel).ModelInfer
         self._record = ExperimentsStub(self._channel).RecordOutcomes
@@ -89,8 +89,7 @@ class RestUser(FastHttpUser, Asker):
 
     def __init__(self, environment: Environment) -> None:
         """See `Asker`."""
-        token = self.stage.options.token
-        self.default_headers = {"Authorization": f"Bearer {token}"} if token else None
+        self.default_headers = bearer(self.stage.options.token) or None
         self.network_timeout = self.stage.timeout_s
         super().__init__(environment)
 
@@ -114,12 +113,9 @@ class RestUser(FastHttpUser, Asker):
 
     def tell(self, experiment: str, truths: Sequence[Truth]) -> Mapping[str, int]:
         """See `Asker`."""
-        outcomes = [
-            {"feedback_token": truth.token, "label": truth.label, "item": truth.item} for truth in truths
-        ]
-        path = f"/v1/experiments/{quote(experiment, safe='')}/outcomes"
+        path, document = told(experiment, truths)
         headers = {"Content-Type": "application/json"}
-        response = self._post(path, json.dumps({"outcomes": outcomes}).encode(), headers)
+        response = self._post(path, json.dumps(document).encode(), headers)
         try:
             return Counter(str(one["status"]) for one in json.loads(response.content or b"")["outcomes"])
         except (KeyError, TypeError, ValueError):

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import httpx
 
+from loadtests.bearer import bearer
 from loadtests.traffic.questions import Subject
 
 TIMEOUT_S: Final = 10.0
@@ -32,11 +33,10 @@ def read_subjects(url: str, names: Sequence[str], token: str = "") -> tuple[Subj
     Raises:
         SubjectError: The gateway does not answer, or one of them cannot be asked.
     """
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
     if not names or "" in names:
         raise SubjectError(f"models: names one or more by comma, got {','.join(names)!r}")
     try:
-        with httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False) as client:
+        with httpx.Client(base_url=url, headers=bearer(token), timeout=TIMEOUT_S, trust_env=False) as client:
             behind = _behind(client)
             return tuple(_subject(client, name, behind) for name in names)
     except httpx.HTTPError as error:

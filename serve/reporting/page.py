@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
-from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Environment, PackageLoader
 
 from serve.reporting import pictures
 from serve.reporting.figures import (
@@ -25,6 +21,7 @@ from serve.reporting.health import checks
 from serve.reporting.measure import Measure
 from serve.reporting.metrics import metrics_table
 from serve.reporting.node import Node
+from serve.reporting.shell import environment, styled
 from serve.reporting.summary import summary
 from serve.reporting.words import ALERTS, AUTHORS, MODES, STATES
 
@@ -45,13 +42,11 @@ def page(document: object) -> str:
     report = node.node("report")
     looks, history = node.nodes("looks"), node.nodes("history")
     at = report.moment("at") or node.moment("rendered_at")
-    style = (files("serve.reporting") / "style.css").read_text("utf-8")
     return (
         _environment()
         .get_template("page.html")
         .render(
-            style=Markup(style),  # noqa: S704  it is ours
-            style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+            **styled(),
             report=report,
             design=node.node("design"),
             history=history[-MOST_VERSIONS:],
@@ -70,14 +65,8 @@ def page(document: object) -> str:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("serve.reporting", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
+    found = environment(PackageLoader("serve.reporting", ""))
+    found.filters.update(
         begun=begun,
         count=count,
         decimal=decimal,
@@ -88,10 +77,10 @@ def _environment() -> Environment:
         utc=utc,
         share=_share,
     )
-    environment.globals.update(
+    found.globals.update(
         ALERTS=ALERTS, AUTHORS=AUTHORS, MODES=MODES, STATES=STATES, MOST_CLASSES=MOST_CLASSES
     )
-    return environment
+    return found
 
 
 def _started(history: Sequence[Node]) -> float | None:

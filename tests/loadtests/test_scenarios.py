@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtests.arrivals import TraceError
+from loadtests.outcome import CLOSED
 from loadtests.running.plans import Plan, ScenarioError, burst_of, needs_measurement, plan_of, scenario_of
-from loadtests.running.scenarios import CLOSED, SCENARIOS, Scenario
+from loadtests.running.scenarios import SCENARIOS, Scenario
 from loadtests.running.wish import Wish
 from loadtests.shapes import Shape, ShapeError
 
