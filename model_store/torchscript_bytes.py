@@ -1,8 +1,9 @@
 """TorchScript files whose bytes depend on nothing but the net.
 
-`torch.jit.save` writes two things that say how a net was made rather than what it is: class names that carry
-a process-wide counter (`___torch_mangle_24`), and `.debug_pkl` records with the paths of the source files.
-Both are taken out here, so that equal nets give equal bytes in any process and any folder.
+`torch.jit.save` writes three things that say how a net was made rather than what it is: class names that
+carry a process-wide counter (`___torch_mangle_24`), `.debug_pkl` records with the paths of the source files,
+and a class's constants in the order of a set, which differs from process to process. The first two are taken
+out here and the last are sorted, so that equal nets give equal bytes in any process and any folder.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ _WRITTEN_AT_THE_END = frozenset({"version", ".data/serialization_id"})
 # Class names stand only in code and in the newline-ended GLOBAL opcodes of this pickle, so that replacing a
 # name by one of another length breaks neither.
 _HOLDS_CLASS_NAMES = re.compile(r"code/.*\.py|data\.pkl")
+# A run of a class's constants, such as "  end_dim : Final[int] = -1": a line each, in any order.
+_CONSTANTS = re.compile(r"(?:^  \w+ : Final\[.*\n)+", re.MULTILINE)
 
 
 def to_bytes(module: torch.jit.ScriptModule) -> bytes:
@@ -51,7 +54,14 @@ def _rewritten(raw: io.BytesIO) -> bytes:
         data = reader.get_record(name)
         if _HOLDS_CLASS_NAMES.fullmatch(name):
             # latin-1 maps every byte to itself, so the pickle's binary parts survive.
-            data = _MANGLED.sub(stable, data.decode("latin-1")).encode("latin-1")
+            text = _MANGLED.sub(stable, data.decode("latin-1"))
+            if name.startswith("code/"):
+                text = _CONSTANTS.sub(_sorted_lines, text)
+            data = text.encode("latin-1")
         writer.write_record(_MANGLED.sub(stable, name), data, len(data))
     writer.write_end_of_file()
     return clean.getvalue()
+
+
+def _sorted_lines(run: re.Match[str]) -> str:
+    return "".join(sorted(run.group().splitlines(keepends=True)))
