@@ -37,6 +37,7 @@ from serve.metrics import Metrics
 from serve.repository import Repository
 from serve.service import Parts, Service, ServiceOptions
 from serve.settings import Config
+from serve.siblings import Leader, Siblings
 from serve.trust import Trust
 from serve.usage import UsageBook
 
@@ -46,6 +47,7 @@ log = structlog.get_logger(__name__)
 CLOSING_SHARE = 0.4
 # For the last words of calls that were cut off, and for removing files and threads at the very end.
 DOORS_GRACE_S = 0.5
+_JOIN_POLL_S = 0.05
 ENDING_S = 1.0
 
 
@@ -103,6 +105,8 @@ class Gateway:
         self.addresses = Addresses(http="", grpc="", metrics="")
         repository.on_change = self.grpc.refresh
         self._laboratory.on_change = self.grpc.refresh
+        self._siblings = Siblings(config, self._as_leader)
+        self._watching: asyncio.Task[None] | None = None
         self._ends = 0.0
         self._exit = contextlib.AsyncExitStack()
 
@@ -120,6 +124,8 @@ class Gateway:
             raise SetupError(f"{self.config.experiment_keys_path}: {error.strerror}") from None
         except ValueError as error:
             raise SetupError(str(error)) from None
+        if self.config.share_ports:
+            await self._models_first()
         self._exit.callback(self._doors.release)
         self.addresses = await self._doors.open(self.registry)
         self._exit.push_async_callback(self._end)
@@ -131,7 +137,12 @@ class Gateway:
 
     async def run(self) -> None:
         """Watch engines, experiments, and the files that may change; does not end by itself."""
-        await asyncio.gather(self.fleet.run(), self._trust.reloader.run(), self._laboratory.run())
+        await asyncio.gather(
+            self._watching or self.fleet.run(),
+            self._trust.reloader.run(),
+            self._laboratory.run(),
+            self._siblings.run(),
+        )
 
     def reload(self) -> None:
         """Look at once at the files that may change: tokens and certificates."""
@@ -148,7 +159,22 @@ class Gateway:
         self._ends = time.monotonic() + self.config.drain_timeout_s
         log.info("draining", inflight=self.service.inflight, drain_timeout_s=self.config.drain_timeout_s)
         self.grpc.drain()
-        await self.service.drain(self.config.drain_timeout_s * (1 - CLOSING_SHARE))
+        timeout_s = self.config.drain_timeout_s * (1 - CLOSING_SHARE)
+        await asyncio.gather(self.service.drain(timeout_s), self._siblings.stop(timeout_s + DOORS_GRACE_S))
+
+    async def _models_first(self) -> None:
+        """Find the models before the ports are shared: a caller must not land where nothing answers yet."""
+        self._watching = asyncio.create_task(self.fleet.run(), name="engines")
+        self._exit.callback(self._watching.cancel)
+        while not self.service.ready():  # noqa: ASYNC110  over once and for all in a moment
+            await asyncio.sleep(_JOIN_POLL_S)
+
+    def _as_leader(self) -> Leader:
+        return Leader(
+            http_port=_port(self.addresses.http),
+            grpc_port=_port(self.addresses.grpc),
+            engines=self.fleet.elsewhere(),
+        )
 
     async def _end(self) -> None:
         await self.drain()
@@ -170,6 +196,10 @@ class Gateway:
         except OSError as error:
             raise SetupError(f"run_dir: {file.parent} cannot be written: {error.strerror}") from None
         self._exit.callback(file.unlink, missing_ok=True)
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])
 
 
 def _pool_options(config: Config) -> PoolOptions:
@@ -220,4 +250,5 @@ def _edge_limits(config: Config) -> EdgeLimits:
         header_timeout_s=config.header_timeout_s,
         body_timeout_s=config.body_timeout_s,
         room=Room(config.max_inflight_bytes),
+        share_ports=config.shares_ports,
     )

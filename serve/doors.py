@@ -69,7 +69,7 @@ class Doors:
             SetupError: One is busy; the others may be bound until `release`.
         """
         config, host = self._config, _shown(self._config.host)
-        rest = self._bound.enter_context(_listen(config.host, config.http_port))
+        rest = self._bound.enter_context(_listen(config.host, config.http_port, shared=config.shares_ports))
         grpc_port = self._listen_grpc()
         metrics_port = self._answer_metrics(registry)
         await self._grpc.start()
@@ -154,10 +154,12 @@ def _uvicorn_config(app: FastAPI, limits: EdgeLimits, certificates: Certificates
     )
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # The kernel spreads connections over the processes that listen; otherwise a second one must fail.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared)
     # Inherited by its connections. asyncio sets it only where a socket says that it is TCP's; without it
     # the body of an answer waits for the caller's delayed ACK of the headers, 40 ms.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -12,13 +12,16 @@ from serve.loading import House
 from serve.local_loader import LocalLoader, LocalOptions
 from serve.metrics import Metrics
 from serve.remote_fleet import RemoteFleet
+from serve.sections import EngineConfig
 from serve.service import Loader
 from serve.settings import Config
 from serve.store_watch import StoreWatch
 from serve.supervisor import Supervisor
 from serve.torchserve_process import Launch
+from serve.watching import RemoteOnly
 
 LOCAL = "local"
+BY_RESTART = "several gateway processes (processes) change models by a restart, not by this call"
 
 
 class Fleet(Protocol):
@@ -27,6 +30,10 @@ class Fleet(Protocol):
     @property
     def loader(self) -> Loader:
         """What brings models in while the gateway runs."""
+        ...
+
+    def elsewhere(self) -> tuple[EngineConfig, ...]:
+        """How another gateway process reaches the same models, as its configuration would list them."""
         ...
 
     async def start(self) -> None:
@@ -56,6 +63,8 @@ class LocalFleet:
     def __init__(self, config: Config, house: House, metrics: Metrics) -> None:
         """Nothing runs before `start`."""
         given = config.torchserve
+        self._shared = config.processes > 1
+        self._repository = house.repository
         metrics.start_engine(LOCAL)
         self._restarts = metrics.engine_restarts.labels(LOCAL)
         self._supervisor = Supervisor(
@@ -94,7 +103,19 @@ class LocalFleet:
     @property
     def loader(self) -> Loader:
         """See `Fleet`."""
-        return self._loader
+        return RemoteOnly(BY_RESTART) if self._shared else self._loader
+
+    def elsewhere(self) -> tuple[EngineConfig, ...]:
+        """See `Fleet`; nothing while no model is ready."""
+        refs = [entry.ref for entry in self._repository.entries() if entry.ready]
+        if not refs:
+            return ()
+        address, token_file = (
+            self._supervisor.endpoints.inference_grpc,
+            self._supervisor.token_file.absolute(),
+        )
+        models = tuple(f"{ref.name}:{ref.version}" for ref in refs)
+        return (EngineConfig(address=address, models=models, token_file=token_file),)
 
     async def start(self) -> None:
         """See `Fleet`."""

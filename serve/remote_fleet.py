@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import structlog
 
@@ -17,6 +19,7 @@ from serve.metrics import Metrics
 from serve.sections import EngineConfig
 from serve.service import Loader
 from serve.settings import Config
+from serve.token_file import TokenFile
 from serve.watching import RemoteOnly, RemoteWatcher
 
 log = structlog.get_logger(__name__)
@@ -36,7 +39,7 @@ class World:
     """How a remote fleet finds and reaches its engines."""
 
     look_up: LookUp
-    connect: Callable[[Address], Engine]
+    connect: Callable[[Address, Path | None], Engine]
 
 
 class RemoteFleet:
@@ -48,7 +51,7 @@ class RemoteFleet:
         self._config = config
         self._house = house
         self._metrics = metrics
-        self._world = world or World(look_up, lambda address: _connect(address, config))
+        self._world = world or World(look_up, partial(_connect, config))
         self._members: dict[Address, Member] = {}
         # Where each configured engine is; several may turn out to be at one address.
         self._places: dict[EngineConfig, Answers] = {}
@@ -56,6 +59,10 @@ class RemoteFleet:
         for engine in config.engines:
             house.repository.pinned |= engine.names
             self._expect(engine, "no engine has been reached yet")
+
+    def elsewhere(self) -> tuple[EngineConfig, ...]:
+        """See `Fleet`."""
+        return self._config.engines
 
     async def start(self) -> None:
         """Nothing has to be started."""
@@ -106,8 +113,12 @@ class RemoteFleet:
             model for engine, places in self._places.items() if address in places for model in engine.models
         )
 
+    def _token_file_at(self, address: Address) -> Path | None:
+        files = (engine.token_file for engine, places in self._places.items() if address in places)
+        return next((file for file in files if file), None)
+
     def _join(self, tasks: asyncio.TaskGroup, address: Address) -> Member:
-        engine = self._world.connect(address)
+        engine = self._world.connect(address, self._token_file_at(address))
         self._metrics.start_engine(engine.name)
         watcher = RemoteWatcher(self._house, engine, self._config.attempts.probe_interval_s)
         log.info("engine found", engine=engine.name)
@@ -128,6 +139,8 @@ class RemoteFleet:
             self._house.pool.forget(member.engine)
 
 
-def _connect(address: Address, config: Config) -> Engine:
+def _connect(config: Config, address: Address, token_file: Path | None) -> Engine:
     options = ChannelOptions(max_message_bytes=config.torchserve.max_message_bytes)
-    return TorchServeEngine(str(address), str(address), None, options)
+    return TorchServeEngine(
+        str(address), str(address), TokenFile(token_file) if token_file else None, options
+    )

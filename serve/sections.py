@@ -81,7 +81,7 @@ class BatchingConfig(Section):
         default=0.0, description="How long an idle worker waits for a batch to fill; 0: not at all."
     )
     prefetch_batches: Annotated[int, Field(ge=0)] = Field(
-        default=1, description="Full batches handed to a busy worker ahead of time."
+        default=1, description="Batches handed to a busy worker ahead of time."
     )
 
 
@@ -94,6 +94,10 @@ class EngineConfig(Section):
     models: tuple[HeldModel, ...] = Field(
         min_length=1,
         description="What it holds: NAME for the version that it calls default, or NAME:VERSION.",
+    )
+
+    token_file: UsablePath | None = Field(
+        default=None, description="File with the bearer token that it asks for; read anew when it changes."
     )
 
     @property

@@ -39,6 +39,14 @@ class Config(Section):
     http_port: Port = Field(default=8000, description="REST; 0 picks a free one.")
     grpc_port: Port = Field(default=8001, description="gRPC; 0 picks a free one.")
     metrics_port: Port = Field(default=8002, description="Prometheus; 0 picks a free one.")
+    processes: Count = Field(
+        default=1,
+        description="Gateway processes that share the ports of REST and gRPC; of metrics each has its own.",
+    )
+    share_ports: bool = Field(
+        default=False,
+        description="Join gateways that answer on these ports already, as soon as every model is ready.",
+    )
     allow_unauthenticated: bool = Field(
         default=False,
         description="Bind beyond loopback without tokens; anybody who reaches the port may use it.",
@@ -108,6 +116,11 @@ class Config(Section):
     experiments: ExperimentsConfig = ExperimentsConfig()
 
     @property
+    def shares_ports(self) -> bool:
+        """Whether other gateways listen, or will, on the same ports."""
+        return self.share_ports or self.processes > 1
+
+    @property
     def audit_path(self) -> Path:
         """The file that gets a line for every administrative act."""
         return self.audit_file or self.run_dir / "audit.jsonl"
@@ -157,6 +170,19 @@ class Config(Section):
             value = getattr(self, name)
             if value and self.engines:
                 raise ValueError(f"{name} is {value:g}, which has no effect on engines that run elsewhere")
+        return self
+
+    @model_validator(mode="after")
+    def _processes_agree(self) -> Self:
+        if self.processes > 1 and self.model_store_watch_s:
+            raise ValueError(
+                f"model_store_watch_s is {self.model_store_watch_s:g}, and processes is {self.processes}: "
+                "several processes change models by a restart"
+            )
+        if self.share_ports and not self.engines:
+            raise ValueError("share_ports needs engines: who joins others has no TorchServe of its own")
+        if self.share_ports and not (self.http_port and self.grpc_port):
+            raise ValueError("share_ports needs http_port and grpc_port, those of the others")
         return self
 
     @model_validator(mode="after")

@@ -86,6 +86,11 @@ class Supervisor:
         return self._run_dir.absolute() / "torchserve.log"
 
     @property
+    def token_file(self) -> Path:
+        """Holds the token of the inference port while TorchServe runs; only its owner can read it."""
+        return self._run_dir / "inference.token"
+
+    @property
     def pid(self) -> int | None:
         """Process id of Java, None while it is not running."""
         return self._process.pid if self._process else None
@@ -129,7 +134,7 @@ class Supervisor:
         if self._process is not None:
             await self._process.stop(timeout_s)
             self._process = None
-        self._token_file.unlink(missing_ok=True)
+        self.token_file.unlink(missing_ok=True)
         self._url_file.unlink(missing_ok=True)
         if self._private is not None:
             await asyncio.to_thread(self._private.close)
@@ -214,17 +219,13 @@ class Supervisor:
         return Folder(root=self._private.path, log=self.log_file)
 
     @property
-    def _token_file(self) -> Path:
-        return self._run_dir / "inference.token"
-
-    @property
     def _url_file(self) -> Path:
         return self._run_dir / "inference.url"
 
     def _write_token(self, token: str) -> None:
         """For people who call TorchServe's own port; the file is never readable by others."""
         with contextlib.suppress(FileNotFoundError):
-            self._token_file.unlink()
-        handle = os.open(self._token_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            self.token_file.unlink()
+        handle = os.open(self.token_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w") as file:
             file.write(token + "\n")

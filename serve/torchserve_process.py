@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from serve.torchserve_config import (
     java_command,
     log4j2_xml,
 )
+from serve.worker_start import worker_python
 
 _POLL_S = 0.05
 _PING_TIMEOUT_S = 2.0
@@ -54,7 +55,7 @@ class Launch:
         ping_interval_s: How often a running one is asked whether it is there, and how long it may take to
             say so. It does so in milliseconds, however busy its workers are.
         pings_to_kill: Unanswered ones in a row after which it is ended, to be started again.
-        python: The interpreter of the workers.
+        python: What the workers are started with, as an interpreter: see `serve.worker_start`.
     """
 
     java_options: tuple[str, ...] = DEFAULT_JAVA_OPTIONS
@@ -62,7 +63,7 @@ class Launch:
     start_timeout_s: float = 60.0
     ping_interval_s: float = 5.0
     pings_to_kill: int = 3
-    python: Path = Path(sys.executable)
+    python: Path = field(default_factory=lambda: worker_python(Path(sys.executable)))
 
 
 class TorchServeProcess:

@@ -156,12 +156,16 @@ class RemoteWatcher:
 
 
 class RemoteOnly:
-    """The loader of a gateway whose engines run elsewhere: they change models by rollout."""
+    """The loader of a gateway that cannot change models, as one whose engines run elsewhere."""
+
+    def __init__(self, why: str = BY_ROLLOUT) -> None:
+        """Refuse for that reason."""
+        self._why = why
 
     async def load(self, name: str) -> None:
         """Refuse."""
-        raise UnsupportedError(f"model {name!r}: {BY_ROLLOUT}")
+        raise UnsupportedError(f"model {name!r}: {self._why}")
 
     async def unload(self, name: str) -> None:
         """Refuse."""
-        raise UnsupportedError(f"model {name!r}: {BY_ROLLOUT}")
+        raise UnsupportedError(f"model {name!r}: {self._why}")

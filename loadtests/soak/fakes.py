@@ -27,6 +27,7 @@ from serve.engines.fake import FakeEngine, Pace
 from serve.loading import House
 from serve.metrics import Metrics
 from serve.run import run
+from serve.sections import EngineConfig
 from serve.settings import Config
 from serve.watching import RemoteOnly
 
@@ -97,6 +98,10 @@ class FakeFleet:
             "dismiss": self._dismiss,
             "restore": self._restore,
         }
+
+    def elsewhere(self) -> tuple[EngineConfig, ...]:
+        """See `Fleet`; no other process can reach objects of this one."""
+        return ()
 
     async def start(self) -> None:
         """See `Fleet`."""

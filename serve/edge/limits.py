@@ -27,6 +27,7 @@ class EdgeLimits:
         header_timeout_s: Seconds that a new connection has for becoming usable (the handshake of gRPC, or
             the headers of the first REST request), and a kept one for all headers of the next.
         body_timeout_s: Seconds that a caller has for sending a request's body, and for taking the answer.
+        share_ports: Whether other processes may listen on the same ports.
         room: Counts the bytes of all requests that are being received or answered; both doors share it.
     """
 
@@ -40,4 +41,5 @@ class EdgeLimits:
     max_connection_age_s: float = 1800.0
     header_timeout_s: float = 10.0
     body_timeout_s: float = 30.0
+    share_ports: bool = False
     room: Room = field(default_factory=lambda: Room(1 << 30))

@@ -22,6 +22,7 @@ from serve.core.messages import Batch, BatchReply, ModelRef, Timings
 from serve.fleet import FleetOf
 from serve.loading import House
 from serve.metrics import Metrics
+from serve.sections import EngineConfig
 from serve.settings import Config
 from serve.watching import RemoteOnly
 
@@ -113,6 +114,10 @@ class PlantedFleet:
         self._house = house
         for engine in engines:
             metrics.start_engine(engine.name)
+
+    def elsewhere(self) -> tuple[EngineConfig, ...]:
+        """See `Fleet`; no other process can reach objects of this one."""
+        return ()
 
     async def start(self) -> None:
         """See `Fleet`."""

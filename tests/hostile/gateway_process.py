@@ -19,6 +19,7 @@ from serve.loading import House
 from serve.metrics import Metrics
 from serve.repository import Entry
 from serve.run import run
+from serve.sections import EngineConfig
 from serve.service import Loader
 from serve.settings import Config
 
@@ -64,6 +65,10 @@ class FakeFleet:
     house: House
     metrics: Metrics
     loader: Loader = field(default_factory=NoLoader)
+
+    def elsewhere(self) -> tuple[EngineConfig, ...]:
+        """Nobody else can reach it."""
+        return ()
 
     async def start(self) -> None:
         """Let it answer."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -70,7 +71,7 @@ class Cluster:
             raise UnavailableError(answer)
         return frozenset(Address(host=one.host, port=address.port) for one in answer)
 
-    def connect(self, address: Address) -> Pod:
+    def connect(self, address: Address, _token_file: Path | None) -> Pod:
         """A pod that holds the models that pods hold now."""
         pod = Pod(str(address), self.cards, Pace(batch_s=0.1))
         self.pods.setdefault(str(address), []).append(pod)
