@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from .attn_device import DTYPES
 from .attn_preprocess import Recipe
+from .attn_recipes import ANY_DEVICE, PORTABLE, NetRecipe, implied_recipes
 
 SUMS: Final = "SHA256SUMS"
 SIGNATURE: Final = "signature.json"
+MODEL: Final = "model.pt"
 _CHUNK_BYTES: Final = 1 << 20
 
 
@@ -34,10 +37,9 @@ class Signature:
         labels: K of them, in the order of the logits.
         recipe: How an image becomes the input.
         gate_columns: Columns of the `attention` output; 0: not offered.
-        cuda_dtype: `float32`, `float16` or `bfloat16`.
+        net_recipes: The forms that the net can be served in, by preference; the last is portable.
         buckets: Batch sizes to warm up, ascending.
         threads: Of the forward pass on a CPU; None: all cores.
-        tolerance: Largest error relative to the largest logit that parity.npz may show.
         document: The whole file, for `describe`.
     """
 
@@ -46,15 +48,14 @@ class Signature:
     labels: tuple[str, ...]
     recipe: Recipe
     gate_columns: int
-    cuda_dtype: str
+    net_recipes: tuple[NetRecipe, ...]
     buckets: tuple[int, ...]
     threads: int | None
-    tolerance: float
     document: Mapping[str, object]
 
 
 def verify_sums(folder: Path) -> str:
-    """Compare every file that SHA256SUMS lists.
+    """Compare every file that SHA256SUMS lists, and see that it lists every net.
 
     Args:
         folder: The unpacked archive.
@@ -76,6 +77,9 @@ def verify_sums(folder: Path) -> str:
         if len(entry) != 2:  # noqa: PLR2004 # digest and name
             raise ArchiveError(f"{SUMS}: each line must be '<sha256>  <name>', got {entry[0]!r}")
         _verify(folder, name=entry[1], expected=entry[0])
+    for net in sorted(folder.glob("*.pt")):
+        if [net.name] not in [entry[1:] for entry in listed]:
+            raise ArchiveError(f"{net.name}: {SUMS} does not list it")
     return hashlib.sha256(text).hexdigest()
 
 
@@ -121,10 +125,9 @@ def _signature(document: Mapping[str, object]) -> Signature:
         labels=tuple(str(label) for label in keys.items("labels")),
         recipe=_recipe(keys),
         gate_columns=sum(_columns(block) for block in keys.items("attention_layout")),
-        cuda_dtype=keys.text("dtype.cuda"),
+        net_recipes=_net_recipes(keys, document),
         buckets=_buckets(keys.items("batch_buckets")),
         threads=_threads(keys.value("threads")),
-        tolerance=float(str(keys.value("parity.tolerance"))),
         document=document,
     )
 
@@ -137,6 +140,33 @@ def _recipe(keys: _Keys) -> Recipe:
         interpolation=keys.text("input.resize.interpolation"),
         mean=keys.per_channel("input.mean"),
         std=keys.per_channel("input.std"),
+    )
+
+
+def _net_recipes(keys: _Keys, document: Mapping[str, object]) -> tuple[NetRecipe, ...]:
+    tolerance = float(str(keys.value("parity.tolerance")))
+    implied = implied_recipes(MODEL, keys.text("dtype.cuda"), tolerance)
+    if "recipes" not in document:
+        return implied
+    recipes = tuple(_net_recipe(entry) for entry in keys.items("recipes"))
+    if not recipes or recipes[-1].name != PORTABLE:
+        raise ValueError(f"recipes: the last must be {PORTABLE}, got {[recipe.name for recipe in recipes]}")
+    return recipes
+
+
+def _net_recipe(entry: object) -> NetRecipe:
+    keys = _Keys(entry, where="recipes[].")
+    file, tolerance = keys.text("file"), keys.value("tolerance")
+    if Path(file).name != file:
+        raise ValueError(f"recipes[].file: must be a file's name, got {file!r}")
+    if not isinstance(tolerance, int | float) or isinstance(tolerance, bool) or not tolerance > 0:
+        raise ValueError(f"recipes[].tolerance: must be a number above 0, got {tolerance!r}")
+    return NetRecipe(
+        name=keys.text("name"),
+        file=file,
+        device=keys.one_of("device", ("cpu", "cuda", ANY_DEVICE)),
+        dtype=keys.one_of("dtype", DTYPES),
+        tolerance=float(tolerance),
     )
 
 
@@ -179,6 +209,12 @@ class _Keys:
         value = self.value(path)
         if not isinstance(value, str):
             raise TypeError(f"{self._where}{path}: must be text, got {value!r}")
+        return value
+
+    def one_of(self, path: str, known: Collection[str]) -> str:
+        value = self.text(path)
+        if value not in known:
+            raise ValueError(f"{self._where}{path}: must be one of {', '.join(known)}, got {value!r}")
         return value
 
     def items(self, path: str) -> list[object]:

@@ -2,13 +2,14 @@
 
 The format is decided by the file's first bytes, and only that format's reader ever sees the file. Byte and
 pixel limits are checked before anything is decompressed, and a budget bounds what all threads together hold.
+A plain JPEG may be read by something faster (attn_jpeg), after Pillow has read and judged its header.
 What a viewer would show is what the net sees (attn_rgb).
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from threading import Condition
@@ -21,8 +22,10 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from .attn_rgb import to_rgb
-from .attn_wire import Buffer
+from .attn_jpeg import JpegReader
+from .attn_preprocess import Picture
+from .attn_rgb import BAND_PIXELS, is_turned, to_rgb
+from .attn_wire import Buffer, Pixels
 
 INVALID: Final = 3  # gRPC's INVALID_ARGUMENT
 EXHAUSTED: Final = 8  # gRPC's RESOURCE_EXHAUSTED
@@ -59,21 +62,6 @@ class ImageLimits:
             value = getattr(self, field.name)
             if type(value) is not int or value < 1:
                 raise ValueError(f"{field.name}: must be an integer of at least 1, got {value!r}")
-
-    @classmethod
-    def of_config(cls, config: Mapping[str, object]) -> ImageLimits:
-        """Read the `handler:` block of an archive's model-config.yaml; what it leaves out keeps its default.
-
-        Raises:
-            ValueError: A key is unknown or its value breaks the rule.
-        """
-        block = config.get("handler")
-        if block is None:
-            return cls()
-        known = {field.name for field in fields(cls)}
-        if not isinstance(block, dict) or not known.issuperset(block):
-            raise ValueError(f"handler: in model-config.yaml takes {', '.join(sorted(known))}; got {block!r}")
-        return cls(**block)
 
 
 class PixelBudget:
@@ -151,11 +139,18 @@ _KINDS: Final = (
 class Decoder:
     """Decodes images within limits; threads may share one."""
 
-    def __init__(self, limits: ImageLimits) -> None:
+    def __init__(self, limits: ImageLimits, jpeg: JpegReader | None = None) -> None:
+        """Take the limits, and what reads plain JPEG files; None: Pillow, as all others."""
         self._limits = limits
+        self._jpeg = jpeg
         self._budget = PixelBudget(limits.max_image_pixels)
 
     def decode(self, blob: Buffer, *, least_side: int | None = None) -> Image.Image:
+        """Decode one image into one of Pillow's; else as `read`."""
+        picture = self.read(blob, least_side=least_side)
+        return picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+
+    def read(self, blob: Buffer, *, least_side: int | None = None) -> Picture:
         """Decode one image.
 
         Args:
@@ -165,11 +160,32 @@ class Decoder:
                 others are shrunk by a whole factor. None: the full size.
 
         Returns:
-            An image in mode RGB, upright.
+            An upright image in mode RGB, or uint8 [H,W,3], whichever takes no copy.
 
         Raises:
             ImageError: Code 3 when the bytes are no usable image, 8 when they exceed a limit.
         """
+        with self._opened(blob) as image:
+            if least_side is not None:
+                image.draft(None, (least_side, least_side))
+            with self._budget.taken(image.width * image.height):
+                pixels = self._read_plain_jpeg(image, blob)
+                if pixels is not None:
+                    return pixels
+                image.load()
+                return to_rgb(image, least_side)
+
+    def plain_jpeg_pixels(self, blob: Buffer) -> int | None:
+        """How many pixels a JPEG has that needs decoding only: RGB, upright; None: it is none such."""
+        try:
+            with self._opened(blob) as image:
+                return image.width * image.height if _is_plain_jpeg(image) else None
+        except ImageError:
+            return None
+
+    @contextmanager
+    def _opened(self, blob: Buffer) -> Iterator[ImageFile.ImageFile]:
+        """The file with its header read and its size allowed; what goes wrong in the block is worded."""
         allowed = self._limits.max_image_bytes
         if len(blob) > allowed:
             raise ImageError(
@@ -177,7 +193,9 @@ class Decoder:
             )
         kind = _kind(bytes(blob[:16]))
         try:
-            return self._decoded(_READERS[kind](io.BytesIO(blob)), least_side)
+            image = _READERS[kind](io.BytesIO(blob))
+            check_pixels(image.width, image.height, self._limits)
+            yield image
         except ImageError:
             raise
         except (MemoryError, Image.DecompressionBombError) as error:
@@ -186,13 +204,16 @@ class Decoder:
             # A reader fed with hostile bytes may raise anything; whatever it is, this image is unusable.
             raise ImageError(INVALID, f"image: cannot decode this {kind}: {error}") from error
 
-    def _decoded(self, image: ImageFile.ImageFile, least_side: int | None) -> Image.Image:
-        check_pixels(image.width, image.height, self._limits)
-        if least_side is not None:
-            image.draft(None, (least_side, least_side))
-        with self._budget.taken(image.width * image.height):
-            image.load()
-            return to_rgb(image, least_side)
+    def _read_plain_jpeg(self, image: ImageFile.ImageFile, blob: Buffer) -> Pixels | None:
+        """By the faster reader, at the scale that `image` is set to; None where Pillow has to read it."""
+        # A larger one would still have to be shrunk, which to_rgb does.
+        if self._jpeg is None or image.width * image.height > BAND_PIXELS or not _is_plain_jpeg(image):
+            return None
+        return self._jpeg(blob, image.width, image.height)
+
+
+def _is_plain_jpeg(image: ImageFile.ImageFile) -> bool:
+    return isinstance(image, JpegImageFile) and image.mode == "RGB" and not is_turned(image)
 
 
 def check_pixels(width: int, height: int, limits: ImageLimits) -> None:

@@ -13,13 +13,46 @@ REQUIRE_GPU_VARIABLE: Final = "ATTNSERVE_REQUIRE_GPU"
 # torch.jit specialises a graph in its first two runs; the third is the first at full speed.
 SETTLING_RUNS: Final = 3
 
+# What Python does between two calls of a decoder is done by one thread at a time, a twentieth of the whole.
+MAX_DECODE_THREADS: Final = 16
+# Fewer are decoded sooner than a second forward pass is launched.
+MIN_OVERLAPPED_ITEMS: Final = 16
+
+DTYPES: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Device and precision of the forward pass."""
+    """Device, precision and memory format of the forward pass."""
 
     device: torch.device
     dtype: torch.dtype
+    memory_format: torch.memory_format = torch.contiguous_format
+
+    @classmethod
+    def of_dtype(cls, device: torch.device, dtype: str) -> Placement:
+        """Half precision computes faster channels last; float32 does not.
+
+        Args:
+            device: Where to run.
+            dtype: As signature.json names it.
+
+        Raises:
+            ValueError: `dtype` is unknown.
+        """
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype: must be one of {', '.join(DTYPES)}, got {dtype!r}")
+        full = DTYPES[dtype] == torch.float32
+        return cls(
+            device=device,
+            dtype=DTYPES[dtype],
+            memory_format=torch.contiguous_format if full else torch.channels_last,
+        )
+
+    @property
+    def portable(self) -> Placement:
+        """The same device, as the portable form takes its input."""
+        return Placement(device=self.device, dtype=torch.float32)
 
     @property
     def on_cuda(self) -> bool:
@@ -59,25 +92,45 @@ def choose_device(gpu_id: int | None, *, cuda_available: bool, required: bool) -
     return torch.device("cpu")
 
 
-_CUDA_DTYPES: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-
-
-def choose_dtype(device: torch.device, cuda_dtype: str) -> torch.dtype:
-    """The net's precision: signature.json's `dtype.cuda` on a GPU, float32 on a CPU.
-
-    Raises:
-        ValueError: `cuda_dtype` is unknown.
-    """
-    if cuda_dtype not in _CUDA_DTYPES:
-        raise ValueError(f"dtype.cuda: must be one of {', '.join(_CUDA_DTYPES)}, got {cuda_dtype!r}")
-    return _CUDA_DTYPES[cuda_dtype] if device.type == "cuda" else torch.float32
-
-
 def chunks(count: int, buckets: Sequence[int]) -> Iterator[range]:
     """Split `count` rows into ranges of at most the largest bucket."""
     step = max(buckets)
     for start in range(0, count, step):
         yield range(start, min(start + step, count))
+
+
+def decode_threads_for(cores: int) -> int:
+    """Threads that decode: one for each core that the process may use, as far as one interpreter keeps up."""
+    return min(cores, MAX_DECODE_THREADS)
+
+
+def overlaps(cores: int, threads: int, *, on_cuda: bool) -> bool:
+    """Whether images are decoded while the net computes: where cores have nothing else to do then.
+
+    Args:
+        cores: That the process may use.
+        threads: Of the forward pass on a CPU.
+        on_cuda: Whether the net runs on a GPU, and leaves the cores alone.
+    """
+    return on_cuda or cores > threads
+
+
+def stages(count: int, buckets: Sequence[int], *, overlapping: bool) -> list[int]:
+    """Sizes of the parts in which `count` items are decoded and computed.
+
+    Args:
+        count: Items.
+        buckets: Batch sizes.
+        overlapping: Whether one part can be computed while the next is decoded.
+
+    Returns:
+        One part, or two where that pays: the first is the largest bucket that holds no more than half, so
+        that no row is padded which one part would not have padded too.
+    """
+    first = max((bucket for bucket in buckets if 2 * bucket <= count), default=0)
+    if not overlapping or count < MIN_OVERLAPPED_ITEMS or not first:
+        return [count]
+    return [first, count - first]
 
 
 def bucket_for(count: int, buckets: Sequence[int]) -> int:

@@ -38,10 +38,19 @@ def to_rgb(image: Image.Image, least_side: int | None) -> Image.Image:
         An image in mode RGB.
     """
     factor = 1 if least_side is None else max(1, min(image.size) // least_side)
-    small = image.width * image.height <= BAND_PIXELS
-    rgb = _converted(image, 1) if small else _in_bands(image, factor)
+    if image.width * image.height <= BAND_PIXELS:
+        rgb = _converted(image, 1)
+    elif image.mode == "RGB" and not image.has_transparency_data:
+        rgb = _shrunk(image, factor)  # nothing to convert, so there is nothing to do in bands
+    else:
+        rgb = _in_bands(image, factor)
     turn = _TURNS.get(_orientation(image))
     return rgb if turn is None else rgb.transpose(turn)
+
+
+def is_turned(image: Image.Image) -> bool:
+    """Whether its EXIF data say that it is shown other than it is stored."""
+    return _orientation(image) in _TURNS
 
 
 def _in_bands(image: Image.Image, factor: int) -> Image.Image:

@@ -60,11 +60,24 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """What the handler says of itself and its model."""
+    """What the handler says of itself and its model.
+
+    Attributes:
+        signature: Of the archive.
+        contents_sha256: Of the archive.
+        device: As torch writes it.
+        recipe: Name of the form that is served.
+        recipe_reasons: Why other forms are not.
+        decoder: Name of what reads JPEG files.
+        handler: Version of the handler.
+    """
 
     signature: Signature
     contents_sha256: str
     device: str
+    recipe: str
+    recipe_reasons: Sequence[str]
+    decoder: str
     handler: str
 
 
@@ -74,7 +87,7 @@ class Run:
 
     Attributes:
         results: What became of them.
-        decode_us: Microseconds from the items to the net's input.
+        decode_us: Microseconds that the net waited for its input.
         inference_us: Microseconds of the forward pass.
         inferred_ns: When it ended, by time.perf_counter_ns.
     """
@@ -150,6 +163,9 @@ def _described(card: Card) -> dict[str, object]:
         "signature": dict(card.signature.document),
         "contents_sha256": card.contents_sha256,
         "device": card.device,
+        "recipe": card.recipe,
+        "recipe_reasons": list(card.recipe_reasons),
+        "decoder": card.decoder,
         "handler": card.handler,
     }
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Final
@@ -17,15 +16,17 @@ from typing import Final
 import torch
 
 from .attn_archive import ArchiveError, Signature, read_signature, verify_sums
-from .attn_batch import Prepared, Preparer, scatter
-from .attn_decode import ImageLimits
-from .attn_device import Placement, choose_device, choose_dtype, gpu_required, is_sticky_cuda_error
+from .attn_batch import scatter
+from .attn_device import Placement, choose_device, gpu_required, is_sticky_cuda_error
+from .attn_intake import Intake, Stages
+from .attn_machine import machine_of
 from .attn_net import Net, NetOutput
+from .attn_options import Options
+from .attn_recipes import Choice, NetRecipe, Wish, choose, wish_of
 from .attn_rows import Card, Context, Run, answer, read_rows
 from .attn_wire import Item
 
 HANDLER_VERSION: Final = "1"
-MAX_DECODE_THREADS: Final = 4
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +36,16 @@ class Classifier:
 
     Made by TorchServe, which calls `initialize` before the first `handle`, and both from one thread.
     """
+
+    @property
+    def recipe(self) -> str:
+        """Name of the form that the net is served in."""
+        return self._card.recipe
+
+    @property
+    def decoder(self) -> str:
+        """Name of what reads JPEG files."""
+        return self._card.decoder
 
     def initialize(self, ctx: Context) -> None:
         """Verify the archive, load the net, warm it up and check it: what is served afterwards is right.
@@ -54,22 +65,34 @@ class Classifier:
         folder = Path(str(ctx.system_properties["model_dir"]))
         contents_sha256 = verify_sums(folder)
         signature = read_signature(folder)
-        limits = ImageLimits.of_config(ctx.model_yaml_config or {})
-        placement = _placement(ctx, signature)
-        self._net = Net(folder, signature, placement)
-        self._net.warm_up()
-        self._net.check_parity(folder)
-        pool = ThreadPoolExecutor(min(MAX_DECODE_THREADS, os.cpu_count() or 1), thread_name_prefix="decode")
-        self._preparer = Preparer(signature.recipe, limits, pool, pin=placement.on_cuda)
+        options = Options.of_config(ctx.model_yaml_config or {})
+        device = _device(ctx, signature)
+        choice = _served_form(folder, signature, device, wish_of(ctx.model_yaml_config or {}, os.environ))
+        self._net = choice.served
+        self._intake = Intake(signature, options, device)
         self._columns = {"logits": len(signature.labels), "attention": signature.gate_columns}
         self._card = Card(
             signature=signature,
             contents_sha256=contents_sha256,
-            device=str(placement.device),
+            device=str(device),
+            recipe=choice.recipe.name,
+            recipe_reasons=choice.reasons,
+            decoder=self._intake.decoder,
             handler=HANDLER_VERSION,
         )
         _silence_lines_per_request()
-        _log.info("%s version %s is ready on %s", signature.name, signature.version, placement.device)
+        for reason in choice.reasons:
+            _log.warning("recipe %s is served: %s", choice.recipe.name, reason)
+        for reason in self._intake.decoder_reasons:
+            _log.info("decoder %s is used: %s", self._intake.decoder, reason)
+        _log.info(
+            "%s version %s is ready on %s, recipe %s, decoder %s",
+            signature.name,
+            signature.version,
+            device,
+            choice.recipe.name,
+            self._intake.decoder,
+        )
 
     def handle(self, data: Sequence[Mapping[str, object]], ctx: Context) -> list[bytes]:
         """Answer one TorchServe batch: rows of the gateway and of stock clients alike, with one forward pass.
@@ -104,25 +127,22 @@ class Classifier:
             RuntimeError: As `handle`.
         """
         started = perf_counter_ns()
-        prepared = self._preparer.prepare(items)
-        decoded = perf_counter_ns()
-        output = self._forward(prepared, explain=explain)
+        stages = self._intake.begin(items)
+        output = self._forward(stages, explain=explain)
         inferred = perf_counter_ns()
         columns = {name: width for name, width in self._columns.items() if explain or name == "logits"}
         return Run(
-            results=scatter(output, prepared, columns=columns),
-            decode_us=(decoded - started) // 1000,
-            inference_us=(inferred - decoded) // 1000,
+            results=scatter(output, stages.done, columns=columns),
+            decode_us=stages.waited_ns // 1000,
+            inference_us=(inferred - started - stages.waited_ns) // 1000,
             inferred_ns=inferred,
         )
 
-    def _forward(self, prepared: Prepared, *, explain: bool) -> NetOutput | None:
-        if not prepared.order:
-            return None
+    def _forward(self, stages: Stages, *, explain: bool) -> NetOutput | None:
         try:
-            return self._net(prepared.batch, explain=explain)
+            return self._net.run(stages.inputs(), explain=explain)
         except Exception as error:
-            _log.exception("the forward pass of %d items failed", len(prepared.order))
+            _log.exception("the forward pass failed")
             if is_sticky_cuda_error(error):
                 _log.critical("this process cannot use its GPU any more and ends, so that a new one starts")
                 logging.shutdown()
@@ -141,7 +161,19 @@ def _silence_lines_per_request() -> None:
         logging.getLogger(name).setLevel(logging.INFO)
 
 
-def _placement(ctx: Context, signature: Signature) -> Placement:
+def _served_form(folder: Path, signature: Signature, device: torch.device, wish: Wish | None) -> Choice[Net]:
+    """The net in the best form that this machine can serve, ready."""
+
+    def attempt(recipe: NetRecipe) -> Net:
+        net = Net(folder, signature, Placement.of_dtype(device, recipe.dtype), file=recipe.file)
+        net.warm_up()
+        net.check_parity(folder, recipe.tolerance)
+        return net
+
+    return choose(signature.net_recipes, machine_of(device), wish, attempt)
+
+
+def _device(ctx: Context, signature: Signature) -> torch.device:
     """Decide where to run, and prepare torch for it."""
     assigned = ctx.system_properties.get("gpu_id")
     gpu_id = assigned if isinstance(assigned, int) else None
@@ -156,4 +188,4 @@ def _placement(ctx: Context, signature: Signature) -> Placement:
         _log.warning("TorchServe assigned GPU %d, but this torch sees no CUDA device: using the CPU", gpu_id)
     if device.type == "cpu" and signature.threads is not None:
         torch.set_num_threads(signature.threads)
-    return Placement(device=device, dtype=choose_dtype(device, signature.cuda_dtype))
+    return device

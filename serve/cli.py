@@ -21,8 +21,8 @@ from typing import Annotated, Literal
 import typer
 
 from serve import classify as classifying
-from serve import cli_alias, cli_experiment, logs
-from serve.classify import find_images, print_table
+from serve import cli_alias, cli_experiment, logs, model_list
+from serve.classify import find_images
 from serve.cli_parts import (
     FAILED,
     CaOption,
@@ -148,18 +148,16 @@ def models(
     Example: attnserve models --url http://127.0.0.1:8000
     """
 
-    async def ask() -> list[dict[str, str]]:
+    async def ask() -> list[model_list.ListedModel]:
         async with connected(url, token, TlsFiles(ca=ca, certificate=cert, key=key)) as client:
-            return await client.index()
+            return await model_list.list_models(client)
 
     with told_briefly():
-        entries = asyncio.run(ask())
-    columns = ("name", "version", "state", "reason")
-    found = [{column: entry.get(column, "") for column in columns} for entry in entries]
+        found = asyncio.run(ask())
     if as_json:
-        print_json(found)
+        print_json([asdict(one) for one in found])
     else:
-        print_table(console, columns, [tuple(entry.values()) for entry in found])
+        model_list.show(console, found)
 
 
 def _not_empty(value: str) -> str:

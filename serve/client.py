@@ -20,6 +20,7 @@ from urllib.parse import quote, urlsplit
 import grpc
 import httpx
 
+from serve.core.byte_strings import joined, split
 from serve.pb import open_inference_pb2 as pb
 from serve.pb import open_inference_pb2_grpc as pb_grpc
 
@@ -92,6 +93,10 @@ class Client(Protocol):
 
     async def index(self) -> list[dict[str, str]]:
         """Every version that is known: name, version, state, reason; raises as `classify`."""
+        ...
+
+    async def properties(self, model: str, version: str) -> Mapping[str, str]:
+        """What else the metadata of a version tells; raises as `classify`."""
         ...
 
 
@@ -181,7 +186,7 @@ class GrpcClient:
 
     async def classify(self, model: str, images: Sequence[bytes]) -> Reply:
         """See `Client`."""
-        request = pb.ModelInferRequest(model_name=model, raw_input_contents=[_joined(images)])
+        request = pb.ModelInferRequest(model_name=model, raw_input_contents=[joined(images)])
         request.inputs.add(name="image", datatype="BYTES", shape=[len(images)])
         for name in OUTPUTS:
             request.outputs.add(name=name)
@@ -192,7 +197,7 @@ class GrpcClient:
         rows, labels = response.raw_output_contents[: len(OUTPUTS)]
         floats = struct.unpack(f"<{len(rows) // 4}f", rows)
         errors = response.parameters["errors"].string_param
-        verdicts = _verdicts(_split(labels), floats, errors)
+        verdicts = _verdicts([label.decode() for label in split(labels)], floats, errors)
         return Reply(version=response.model_version, verdicts=verdicts, seconds=seconds)
 
     async def index(self) -> list[dict[str, str]]:
@@ -200,6 +205,11 @@ class GrpcClient:
         response = await self._call(self._stub.RepositoryIndex, pb.RepositoryIndexRequest())
         fields = ("name", "version", "state", "reason")
         return [{field: getattr(model, field) for field in fields} for model in response.models]
+
+    async def properties(self, model: str, version: str) -> Mapping[str, str]:
+        """See `Client`."""
+        request = pb.ModelMetadataRequest(name=model, version=version)
+        return dict((await self._call(self._stub.ModelMetadata, request)).properties)
 
     async def _call(self, method: Any, request: Any) -> Any:  # noqa: ANN401  generated stubs are untyped
         try:
@@ -219,7 +229,7 @@ class RestClient:
 
     async def classify(self, model: str, images: Sequence[bytes]) -> Reply:
         """See `Client`."""
-        body = _joined(images)
+        body = joined(images)
         header = json.dumps(
             {
                 "inputs": [
@@ -236,7 +246,9 @@ class RestClient:
         ).encode()
         headers = {"Inference-Header-Content-Length": str(len(header))}
         started = time.perf_counter()
-        reply = await self._post(f"/v2/models/{quote(model, safe='')}/infer", header + body, headers)
+        reply = await self._ask(
+            "POST", f"/v2/models/{quote(model, safe='')}/infer", content=header + body, headers=headers
+        )
         seconds = time.perf_counter() - started
         outputs = {output["name"]: output["data"] for output in reply["outputs"]}
         errors = reply.get("parameters", {}).get("errors", "")
@@ -247,12 +259,18 @@ class RestClient:
 
     async def index(self) -> list[dict[str, str]]:
         """See `Client`."""
-        found: list[dict[str, str]] = await self._post("/v2/repository/index", b"{}", {})
+        found: list[dict[str, str]] = await self._ask("POST", "/v2/repository/index", content=b"{}")
         return found
 
-    async def _post(self, path: str, content: bytes, headers: Mapping[str, str]) -> Any:  # noqa: ANN401  JSON
+    async def properties(self, model: str, version: str) -> Mapping[str, str]:
+        """See `Client`."""
+        path = f"/v2/models/{quote(model, safe='')}/versions/{quote(version, safe='')}"
+        found: Mapping[str, str] = (await self._ask("GET", path)).get("properties", {})
+        return found
+
+    async def _ask(self, method: str, path: str, **what: Any) -> Any:  # noqa: ANN401  httpx's options, JSON
         try:
-            response = await self._http.post(path, content=content, headers=headers)
+            response = await self._http.request(method, path, **what)
         except httpx.HTTPError as error:
             raise UnreachableError(f"{self._url}: {str(error) or type(error).__name__}") from None
         if not response.is_success:
@@ -261,19 +279,6 @@ class RestClient:
             )
             raise kind(f"{self._url}: {response.status_code}: {public_error(response)}")
         return response.json()
-
-
-def _joined(images: Sequence[bytes]) -> bytes:
-    return b"".join(struct.pack("<I", len(image)) + image for image in images)
-
-
-def _split(data: bytes) -> list[str]:
-    texts: list[str] = []
-    while data:
-        end = 4 + struct.unpack_from("<I", data)[0]
-        texts.append(data[4:end].decode())
-        data = data[end:]
-    return texts
 
 
 def _verdicts(labels: Sequence[str], floats: Sequence[float], errors: str) -> tuple[Verdict, ...]:

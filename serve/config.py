@@ -21,7 +21,7 @@ S = TypeVar("S", bound=Section)
 
 PREFIX = "ATTNSERVE_"
 # Set by the worker's side or by the CLI, not settings of the gateway.
-FOREIGN_VARIABLES = frozenset({"ATTNSERVE_REQUIRE_GPU", "ATTNSERVE_TOKEN"})
+FOREIGN_VARIABLES = frozenset({"ATTNSERVE_RECIPE", "ATTNSERVE_REQUIRE_GPU", "ATTNSERVE_TOKEN"})
 
 
 class ConfigError(ValueError):

@@ -239,7 +239,11 @@ class LocalLoader:
         self._wishes.load(ref)
         self._repository.pinned.add(ref.name)
         log.info(
-            "model ready", model=str(ref), attention=card.attention, contents_sha256=card.contents_sha256[:12]
+            "model ready",
+            model=str(ref),
+            attention=card.attention,
+            contents_sha256=card.contents_sha256[:12],
+            recipe=card.recipe,
         )
 
     async def _try_to_let_go(self, ref: ModelRef, reason: str) -> None:

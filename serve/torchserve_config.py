@@ -28,9 +28,10 @@ DEFAULT_JAVA_OPTIONS = (
 )
 
 # Variables that TorchServe would read behind the configuration's back, or that are no worker's business.
-# ATTNSERVE_REQUIRE_GPU is: the handler refuses to load without a GPU when it is set.
+# Two are: with ATTNSERVE_REQUIRE_GPU the handler refuses to load without a GPU, and ATTNSERVE_RECIPE names
+# the form of the net that it tries first.
 _WITHHELD = re.compile(
-    r"(?:ATTNSERVE_(?!REQUIRE_GPU\Z)|TS_).*|LOG_LOCATION|METRICS_LOCATION|SM_TELEMETRY_LOG"
+    r"(?:ATTNSERVE_(?!(?:REQUIRE_GPU|RECIPE)\Z)|TS_).*|LOG_LOCATION|METRICS_LOCATION|SM_TELEMETRY_LOG"
     r"|JAVA_TOOL_OPTIONS|JDK_JAVA_OPTIONS|_JAVA_OPTIONS"
 )
 # The pattern is read by Java, too: TorchServe withholds the same names from its workers.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,9 @@ class Echo:
     async def index(self) -> list[dict[str, str]]:
         versions = (("b", "READY"), ("a", "READY"), ("b", "LOADING"), ("c", "UNAVAILABLE"))
         return [{"name": name, "version": "1", "state": state, "reason": ""} for name, state in versions]
+
+    async def properties(self, _model: str, _version: str) -> Mapping[str, str]:
+        return {}
 
 
 def write(folder: Path, *contents: bytes) -> list[Path]:

@@ -98,6 +98,7 @@ def test_variables_override_the_file(tmp_path: Path) -> None:
         ATTNSERVE_MODELS="[digits_se, digits_sk]",
         ATTNSERVE_TOKEN="a client's",  # noqa: S106  no setting
         ATTNSERVE_REQUIRE_GPU="1",
+        ATTNSERVE_RECIPE="portable",
     )
     assert (config.http_port, config.allow_unauthenticated) == (9, True)
     assert config.models == ("digits_se", "digits_sk")

@@ -108,7 +108,8 @@ def test_picked_ports_are_free_and_different() -> None:
 
 
 def test_the_demand_for_a_gpu_reaches_the_worker() -> None:
-    """Of our own variables only this one is the worker's business."""
-    given = {"ATTNSERVE_REQUIRE_GPU": "1", "ATTNSERVE_TOKEN": "secret", "ATTNSERVE_REQUIRE_GPUS": "1"}
+    """Of our own variables only this one, and the wish for a recipe, are the worker's business."""
+    own = {"ATTNSERVE_REQUIRE_GPU": "1", "ATTNSERVE_RECIPE": "portable"}
+    given = own | {"ATTNSERVE_TOKEN": "secret", "ATTNSERVE_REQUIRE_GPUS": "1", "ATTNSERVE_RECIPES": "all"}
     kept = environment(given, Path("/tmp"))  # noqa: S108  only named
-    assert {name for name in kept if name.startswith("ATTNSERVE_")} == {"ATTNSERVE_REQUIRE_GPU"}
+    assert {name: value for name, value in kept.items() if name.startswith("ATTNSERVE_")} == own

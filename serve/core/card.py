@@ -42,6 +42,9 @@ class ModelCard:
         max_batch: Largest batch that the worker has warmed up, in images.
         contents_sha256: Digest of the archive's inner SHA256SUMS; "" when unknown.
         signature: The whole signature, for people.
+        recipe: Name of the form in which a worker serves the net; "" when unknown.
+        recipe_reasons: Why it serves no other form, one sentence each.
+        decoder: What reads JPEG files in the worker; "" when unknown.
     """
 
     ref: ModelRef
@@ -53,6 +56,9 @@ class ModelCard:
     max_batch: int
     contents_sha256: str
     signature: Mapping[str, Any]
+    recipe: str = ""
+    recipe_reasons: tuple[str, ...] = ()
+    decoder: str = ""
 
     @property
     def classes(self) -> int:

@@ -50,6 +50,7 @@ class ModelConfig:
     Attributes:
         inputs: Shapes with the batch dimension, as in `ModelMetadata`; the edge drops it.
         max_queue_delay_us: How long the batcher may wait with an idle worker, in microseconds.
+        parameters: What else is to be told, as text.
     """
 
     name: str
@@ -61,6 +62,7 @@ class ModelConfig:
     outputs: tuple[TensorSpec, ...]
     preferred_batch_sizes: tuple[int, ...]
     max_queue_delay_us: int
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 class ModelState(Enum):

@@ -45,6 +45,7 @@ def model_config(card: ModelCard, *, max_queue_delay_s: float) -> ModelConfig:
         outputs=_outputs(card),
         preferred_batch_sizes=(card.max_batch,),
         max_queue_delay_us=round(max_queue_delay_s * 1e6),
+        parameters=_recipe(card),
     )
 
 
@@ -70,12 +71,21 @@ def _outputs(card: ModelCard) -> tuple[TensorSpec, ...]:
     return tuple(specs)
 
 
+def _recipe(card: ModelCard) -> dict[str, str]:
+    if not card.recipe:
+        return {}
+    reasons = json.dumps(card.recipe_reasons, ensure_ascii=False)
+    decoder = {"decoder": card.decoder} if card.decoder else {}
+    return {"recipe": card.recipe, "recipe_reasons": reasons, **decoder}
+
+
 def _properties(card: ModelCard) -> dict[str, str]:
     properties = {
         "attention": card.attention,
         "trained": str(card.trained).lower(),
         "labels": json.dumps(card.labels, ensure_ascii=False),
         "contents_sha256": card.contents_sha256,
+        **_recipe(card),
     }
     if card.attention_layout:
         properties["attention_layout"] = json.dumps([asdict(block) for block in card.attention_layout])

@@ -74,12 +74,18 @@ class Description:
         contents_sha256: Digest of the archive's inner SHA256SUMS.
         device: "cpu", "cuda:0", ...
         handler: Version of the handler.
+        recipe: Name of the form in which the net is served; "" from a handler that does not say.
+        recipe_reasons: Why other forms are not, one sentence each.
+        decoder: What reads JPEG files; "" as for `recipe`.
     """
 
     signature: Mapping[str, Any]
     contents_sha256: str
     device: str
     handler: str
+    recipe: str = ""
+    recipe_reasons: tuple[str, ...] = ()
+    decoder: str = ""
 
 
 def pack(batch: Batch) -> dict[str, bytes]:
@@ -152,6 +158,9 @@ def _description(entry: Mapping[str, Any]) -> Description:
         contents_sha256=_typed(entry, "contents_sha256", str),
         device=_typed(entry, "device", str),
         handler=_typed(entry, "handler", str),
+        recipe=_typed(entry, "recipe", str) if "recipe" in entry else "",
+        recipe_reasons=_texts(entry, "recipe_reasons") if "recipe_reasons" in entry else (),
+        decoder=_typed(entry, "decoder", str) if "decoder" in entry else "",
     )
 
 
@@ -227,6 +236,13 @@ def _typed(entry: Mapping[str, Any], key: str, kind: type[_T]) -> _T:
     if not isinstance(value, kind):
         raise WireError(f"reply: {key} is a {type(value).__name__}, must be a {kind.__name__}")
     return value
+
+
+def _texts(entry: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    texts = _typed(entry, key, list)
+    if not all(isinstance(text, str) for text in texts):
+        raise WireError(f"reply: {key} must be a list of strings")
+    return tuple(texts)
 
 
 def _size(value: object, what: str) -> int:

@@ -40,7 +40,7 @@ def encode_metadata(metadata: ModelMetadata) -> Json:
 
 def encode_config(config: ModelConfig) -> Json:
     """Write a model's configuration; shapes lose the batch dimension."""
-    return {
+    document = {
         "name": config.name,
         "platform": config.platform,
         "backend": config.backend,
@@ -52,6 +52,8 @@ def encode_config(config: ModelConfig) -> Json:
             "max_queue_delay_microseconds": config.max_queue_delay_us,
         },
     }
+    parameters = {name: {"string_value": value} for name, value in config.parameters.items()}
+    return document | ({"parameters": parameters} if parameters else {})
 
 
 def encode_statistics(usages: Iterable[ModelUsage]) -> Json:

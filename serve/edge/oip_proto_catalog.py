@@ -53,6 +53,9 @@ def encode_config(config: ModelConfig) -> pb.ModelConfigResponse:
                 preferred_batch_size=config.preferred_batch_sizes,
                 max_queue_delay_microseconds=config.max_queue_delay_us,
             ),
+            parameters={
+                name: pb.ModelParameter(string_value=value) for name, value in config.parameters.items()
+            },
         )
     )
 

@@ -10,6 +10,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import grpc
 
@@ -18,9 +19,9 @@ from serve.core import wire
 from serve.core.card import CardError, ModelCard, parse_card
 from serve.core.errors import EngineError
 from serve.core.messages import Batch, BatchReply, ModelRef
+from serve.engines.predictions import predictions_request
 from serve.engines.torchserve_link import ChannelOptions, Link
-from serve.pb.torchserve_inference_pb2 import PredictionsRequest
-from serve.pb.torchserve_inference_pb2_grpc import InferenceAPIsServiceStub
+from serve.pb.torchserve_inference_pb2 import DESCRIPTOR, PredictionResponse
 from serve.pb.torchserve_management_pb2 import (
     DescribeModelRequest,
     RegisterModelRequest,
@@ -32,6 +33,16 @@ from serve.pb.torchserve_management_pb2_grpc import ManagementAPIsServiceStub
 _CLEAN_UP_TIMEOUT_S = 10.0
 _LOG_LOOKS = 5
 _LOG_PAUSE_S = 0.1
+
+
+class _InferenceStub:
+    """The one method of the inference port that is called, for requests that are bytes already."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        service = DESCRIPTOR.services_by_name["InferenceAPIsService"].full_name
+        self.Predictions: grpc.aio.UnaryUnaryMultiCallable[bytes, PredictionResponse] = channel.unary_unary(
+            f"/{service}/Predictions", response_deserializer=PredictionResponse.FromString
+        )
 
 
 class TorchServeEngine:
@@ -52,9 +63,7 @@ class TorchServeEngine:
             token: Gives the inference token; None where TorchServe asks for none.
             options: How to talk.
         """
-        self._link = Link(
-            name, InferenceAPIsServiceStub, _as_function(target), token, options or ChannelOptions()
-        )
+        self._link = Link(name, _InferenceStub, _as_function(target), token, options or ChannelOptions())
 
     @property
     def name(self) -> str:
@@ -77,9 +86,10 @@ class TorchServeEngine:
         if not isinstance(reply, wire.Description):
             raise self._link.error("garbled", retryable=True, more="it is no description")
         try:
-            return parse_card(reply.signature, contents_sha256=reply.contents_sha256)
+            card = parse_card(reply.signature, contents_sha256=reply.contents_sha256)
         except CardError as error:
             raise self._link.error("garbled", retryable=False, more=error.message) from error
+        return replace(card, recipe=reply.recipe, recipe_reasons=reply.recipe_reasons, decoder=reply.decoder)
 
     async def close(self, grace_s: float = 0.0) -> None:
         """Hang up, after calls that run; see `Engine`."""
@@ -88,8 +98,7 @@ class TorchServeEngine:
     async def _ask(
         self, ref: ModelRef, packed: Mapping[str, bytes], timeout_s: float
     ) -> BatchReply | wire.Description:
-        request = PredictionsRequest(model_name=ref.name, model_version=ref.version, input=packed)
-        response = await self._link.call("Predictions", request, timeout_s)
+        response = await self._link.call("Predictions", predictions_request(ref, packed), timeout_s)
         try:
             return wire.unpack(response.prediction)
         except wire.RefusedBatchError as error:

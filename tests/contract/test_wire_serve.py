@@ -63,7 +63,8 @@ def test_replies_are_read_as_the_vectors_say(name: str) -> None:
         return
     reply = unpack(data)
     if "describe" in header:
-        assert reply == Description(**header["describe"])
+        told = header["describe"]
+        assert reply == Description(**told | {"recipe_reasons": tuple(told.get("recipe_reasons", ()))})
         return
     assert isinstance(reply, BatchReply)
     assert list(reply.status) == header["status"]

@@ -97,14 +97,24 @@ def test_wrong_use(demo: Demo, tmp_path: Path) -> None:
 
 
 def test_models(stack: Stack) -> None:
-    """Names, versions and states, over both protocols, as a table or JSON."""
-    expected = [{"name": name, "version": "1", "state": "READY", "reason": ""} for name in MODELS]
+    """Names, versions, states and recipes, over both protocols, as a table or JSON."""
+    expected = [
+        {
+            "name": name,
+            "version": "1",
+            "state": "READY",
+            "reason": "",
+            "recipe": "portable",
+            "recipe_reasons": [],
+        }
+        for name in MODELS
+    ]
     for url in (stack.addresses["http"], f"grpc://{stack.addresses['grpc']}"):
         done = attnserve("models", "--url", url, "--json")
         found = [entry for entry in json.loads(done.stdout) if entry["version"]]  # experiments have none
         assert (done.returncode, found) == (0, expected)
     table = attnserve("models", "--url", stack.addresses["http"])
-    assert all(name in table.stdout for name in (*MODELS, "READY"))
+    assert all(name in table.stdout for name in (*MODELS, "READY", "portable"))
 
 
 def test_inspect(demo: Demo, tmp_path: Path) -> None:

@@ -270,20 +270,6 @@ def test_bytes_are_checked_before_anything_else(encode: Encode) -> None:
     assert refused.value.code == 8
 
 
-def test_limits_are_read_from_the_handler_block() -> None:
-    """What the block leaves out keeps its default."""
-    config: dict[str, object] = {"batchSize": 1, "handler": {"max_image_pixels": 100}}
-    assert ImageLimits.of_config(config) == ImageLimits(max_image_bytes=20_000_000, max_image_pixels=100)
-    assert ImageLimits.of_config({"batchSize": 1}) == ImageLimits()
-
-
-@pytest.mark.parametrize("block", [{"max_pixels": 1}, {"max_image_pixels": 0}, {"max_image_bytes": "9"}, 5])
-def test_wrong_limits_are_refused(block: object) -> None:
-    """Unknown keys and values below 1 do not pass silently."""
-    with pytest.raises(ValueError, match=r"max_image_(bytes|pixels)"):
-        ImageLimits.of_config({"handler": block})
-
-
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(kind=st.sampled_from(ALLOWED), data=st.data())
 def test_damaged_files_are_read_or_refused(encode: Encode, kind: str, data: st.DataObject) -> None:

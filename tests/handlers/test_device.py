@@ -11,7 +11,6 @@ from handlers.attn_device import (
     Placement,
     bucket_for,
     choose_device,
-    choose_dtype,
     chunks,
     gpu_required,
     is_sticky_cuda_error,
@@ -62,14 +61,15 @@ def test_a_gpu_is_required_by_configuration_or_environment() -> None:
     assert not gpu_required({"deviceType": "cpu"}, {"ATTNSERVE_REQUIRE_GPU": "0"})
 
 
-def test_half_precision_is_for_cuda_only() -> None:
-    """signature.json's choice counts on a GPU; a CPU computes in float32."""
-    assert choose_dtype(torch.device("cuda", 0), "bfloat16") == torch.bfloat16
-    assert choose_dtype(CPU, "float16") == torch.float32
-    with pytest.raises(
-        ValueError, match=r"dtype\.cuda: must be one of float32, float16, bfloat16, got 'int8'"
-    ):
-        choose_dtype(CPU, "int8")
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_computes_channels_last(dtype: str) -> None:
+    """float32 does not, and other precisions are none."""
+    half = Placement.of_dtype(CPU, dtype)
+    assert (str(half.dtype), half.memory_format) == (f"torch.{dtype}", torch.channels_last)
+    full = Placement.of_dtype(CPU, "float32")
+    assert full == half.portable == Placement(device=CPU, dtype=torch.float32)
+    with pytest.raises(ValueError, match=r"dtype: must be one of float32, float16, bfloat16, got 'int8'"):
+        Placement.of_dtype(CPU, "int8")
 
 
 @given(count=st.integers(0, 300), buckets=BUCKETS)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
 import pytest
-from PIL import Image
 
+from handlers import attn_batch, attn_preprocess
 from handlers.attn_net import Net
+from handlers.attn_preprocess import Picture, Recipe
+from handlers.attn_wire import Pixels
 
 if TYPE_CHECKING:
     from handlers.classify import Classifier
@@ -37,7 +40,7 @@ def test_a_lost_forward_pass_is_raised(
 ) -> None:
     """TorchServe shall answer UNAVAILABLE: RuntimeError without the word CUDA, the traceback in the log."""
     classifier, context = loaded
-    monkeypatch.setattr(Net, "__call__", _fail("CUDA out of memory"))
+    monkeypatch.setattr(Net, "run", _fail("CUDA out of memory"))
     with pytest.raises(RuntimeError, match="the forward pass failed") as lost:
         classifier.handle([pack([_images(1)], [encode("PNG", "red")])], context)
     assert "CUDA" not in str(lost.value)
@@ -54,7 +57,7 @@ def test_a_ruined_cuda_context_ends_the_process(
         raise SystemExit(code)
 
     monkeypatch.setattr(os, "_exit", leave)
-    monkeypatch.setattr(Net, "__call__", _fail("CUDA error: device-side assert triggered"))
+    monkeypatch.setattr(Net, "run", _fail("CUDA error: device-side assert triggered"))
     with pytest.raises(SystemExit, match="1"):
         classifier.handle([pack([_images(1)], [encode("PNG", "red")])], context)
 
@@ -64,14 +67,14 @@ def test_a_bug_met_by_one_item_stays_with_it(
 ) -> None:
     """An unforeseen exception is INTERNAL for its item, logged, and says nothing of the inside."""
     classifier, context = loaded
-    resize = Image.Image.resize
+    resize = attn_preprocess.fit_into
 
-    def fragile(image: Image.Image, *args: Any, **options: Any) -> Image.Image:  # noqa: ANN401 # passed on
-        if image.size == (3, 3):
+    def fragile(slot: Pixels, picture: Picture, recipe: Recipe) -> None:
+        if np.asarray(picture).shape == (3, 3, 3):
             raise RuntimeError("secret")
-        return resize(image, *args, **options)
+        resize(slot, picture, recipe)
 
-    monkeypatch.setattr(Image.Image, "resize", fragile)
+    monkeypatch.setattr(attn_batch, "fit_into", fragile)
     row = pack([_images(2)], [encode("PNG", "red", (3, 3)), encode("PNG", "red")])
     header = unpack(classifier.handle([row], context)[0]).header
     assert header["status"] == [13, 0]

@@ -81,6 +81,12 @@ def test_a_missing_file_is_named(archive: Archive) -> None:
     assert "parity.npz: listed in SHA256SUMS, but cannot be read" in _refusal(archive)
 
 
+def test_a_net_that_is_not_listed_is_refused(archive: Archive) -> None:
+    """What SHA256SUMS says nothing of would be loaded without a check."""
+    (archive.folder / "model.more.pt").write_bytes(b"")
+    assert _refusal(archive) == "model.more.pt: SHA256SUMS does not list it"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

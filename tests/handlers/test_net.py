@@ -12,7 +12,8 @@ import torch
 
 from handlers.attn_archive import ArchiveError, read_signature
 from handlers.attn_device import Placement
-from handlers.attn_net import Net, NetInput, cast, padded
+from handlers.attn_module import cast
+from handlers.attn_net import Net, NetInput, padded
 
 if TYPE_CHECKING:
     from tests.handlers.conftest import Archive, TinyNet
@@ -58,11 +59,11 @@ def test_half_precision_is_held_to_the_classes(archive: Archive, net: TinyNet) -
     with torch.inference_mode():
         logits = net(samples).numpy()
     np.savez(archive.folder / "parity.npz", input=samples.numpy(), logits=logits)
-    half.check_parity(archive.folder)
+    half.check_parity(archive.folder, None)
     logits[0] = -logits[0]
     np.savez(archive.folder / "parity.npz", input=samples.numpy(), logits=logits)
     with pytest.raises(ArchiveError, match="in half precision, 1 of 4 samples get another class"):
-        half.check_parity(archive.folder)
+        half.check_parity(archive.folder, None)
 
 
 def test_padding_adds_zero_rows() -> None:

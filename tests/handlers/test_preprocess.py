@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 
 from handlers.attn_decode import Decoder, ImageLimits
-from handlers.attn_preprocess import Recipe, fit, normalise
+from handlers.attn_preprocess import Recipe, fit, fit_into, fit_tensor, normalise
 
 if TYPE_CHECKING:
     from tests.handlers.conftest import Encode
@@ -58,14 +59,52 @@ def test_the_crop_box_equals_resize_and_crop(size: tuple[int, int]) -> None:
     assert _distance(exact, _resized_then_cropped(image, IMAGENET))[0] <= 1
 
 
+@pytest.mark.parametrize("method", ["shorter_side", "stretch"])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(
+    "size", [(500, 375), (375, 500), (64, 48), (224, 224), (256, 256), (500, 250), (900, 90), (1, 700)]
+)
+def test_what_is_served_is_pillows_exact_resize(
+    size: tuple[int, int], interpolation: str, method: str
+) -> None:
+    """Within one level of Pillow's resize, two with bicubic's overshoot, from an image and from an array."""
+    recipe = replace(IMAGENET, interpolation=interpolation, method=method)
+    image = _photo(*size)
+    expected = np.asarray(fit(image, recipe, reducing_gap=None)).astype(int)
+    for picture in (image, np.asarray(image)):
+        slot = np.zeros((224, 224, 3), np.uint8)
+        fit_into(slot, picture, recipe)
+        assert np.abs(slot - expected).max() <= (1 if interpolation == "bilinear" else 2)
+
+
+def test_what_the_crop_drops_is_not_computed() -> None:
+    """A strip of 4 x 4000 pixels, 224 x 256000 when resized whole, is cropped as it is resized."""
+    strip = np.asarray(_photo(4000, 4))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("handlers.attn_preprocess.fit_tensor", None)
+        fit_into(np.zeros((224, 224, 3), np.uint8), strip, IMAGENET)
+
+
+def test_other_devices_resize_in_floats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a GPU does, done here in float32, is Pillow's resize within one level, after rounding."""
+    image = _photo(500, 375)
+    pixels = torch.from_numpy(np.array(image))
+    monkeypatch.setattr("handlers.attn_preprocess.RESIZES_BYTES", ())
+    found = fit_tensor(pixels, IMAGENET)
+    assert found.dtype == torch.uint8
+    expected = np.asarray(fit(image, IMAGENET, reducing_gap=None)).astype(int)
+    assert np.abs(found.numpy() - expected).max() <= 1
+
+
 @pytest.mark.parametrize("size", [(500, 375), (1280, 960), (2000, 3000)])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_the_short_cuts_stay_close(encode: Encode, kind: str, size: tuple[int, int]) -> None:
     """Reduced decoding and shrinking stay within 12 of 256 levels, and within 1.5 on average."""
     blob = encode(kind, _photo(*size))
-    fast = fit(Decoder(ImageLimits()).decode(blob, least_side=IMAGENET.least_side), IMAGENET)
-    exact = fit(Decoder(ImageLimits()).decode(blob), IMAGENET, reducing_gap=None)
-    largest, average = _distance(fast, exact)
+    fast = np.zeros((224, 224, 3), np.uint8)
+    fit_into(fast, Decoder(ImageLimits()).read(blob, least_side=IMAGENET.least_side), IMAGENET)
+    exact = fit(Image.open(io.BytesIO(blob)).convert("RGB"), IMAGENET, reducing_gap=None)
+    largest, average = _distance(Image.fromarray(fast), exact)
     assert largest <= 12
     assert average <= 1.5
 
@@ -106,6 +145,21 @@ def test_normalise_is_its_formula() -> None:
     assert found.dtype == torch.float32
     assert found.is_contiguous()
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_memory_formats_and_precisions_share_their_values(
+    dtype: torch.dtype, memory_format: torch.memory_format
+) -> None:
+    """In any layout the values are numpy's float32 of the same three operations, rounded once."""
+    pixels = torch.arange(256, dtype=torch.uint8).repeat(3 * 7).view(2, 32, 28, 3)
+    found = normalise(pixels, IMAGENET.mean, IMAGENET.std, dtype=dtype, memory_format=memory_format)
+    mean, std = np.array(IMAGENET.mean, np.float32), np.array(IMAGENET.std, np.float32)
+    expected = ((pixels.numpy().astype(np.float32) / np.float32(255) - mean) / std).transpose(0, 3, 1, 2)
+    assert found.dtype == dtype
+    assert found.is_contiguous(memory_format=memory_format)
+    assert torch.equal(found, torch.from_numpy(expected).to(dtype))
 
 
 @pytest.mark.parametrize(
