@@ -12,8 +12,11 @@ from torch import nn
 
 from model_store import counts, zoo
 from model_store.errors import InputError
-from model_store.options import CUDA_DTYPE, DEFAULT_OPTIONS, ServingOptions
+from model_store.fuse import fused
+from model_store.options import DEFAULT_OPTIONS, ServingOptions
 from model_store.pack import Archive, pack, write_archive
+from model_store.proof import proof_inputs
+from model_store.recipes import MAKING, MEASURING, Choice, Origin, choose
 from model_store.script import export
 from model_store.signature import (
     Identity,
@@ -23,7 +26,6 @@ from model_store.signature import (
     require_labels,
     require_name,
     require_version,
-    threads_for,
 )
 from model_store.sums import sha256
 from model_store.weights.fill import Filled, fill
@@ -35,8 +37,8 @@ READING: Final = "reading weights"
 BUILDING: Final = "building the net"
 PROVING: Final = "to TorchScript, proving it computes the same"
 PACKING: Final = "packing"
-STEPS: Final = (READING, BUILDING, PROVING, PACKING)
-"""What the build of a zoo net consists of, in order; without a checkpoint nothing is read."""
+STEPS: Final = (READING, BUILDING, PROVING, MAKING, MEASURING, PACKING)
+"""What the build of a zoo net consists of, in order; those that there is nothing to do for are left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,7 @@ class Order:
         provenance: What is known of the checkpoint.
         on_step: Told what is being done (`STEPS`), before each step that takes seconds.
         on_filled: Told what a checkpoint turned out to be.
+        on_choice: Told in which forms the net is going to be served, and why.
     """
 
     name: str | None = None
@@ -75,6 +78,7 @@ class Order:
     provenance: Provenance = Provenance()
     on_step: Callable[[str], None] = lambda _: None
     on_filled: Callable[[Filled], None] = lambda _: None
+    on_choice: Callable[[Choice], None] = lambda _: None
 
     def __post_init__(self) -> None:
         """Check name and version, long before the signature would."""
@@ -220,7 +224,7 @@ def input_recipe(recipe: zoo.Recipe) -> InputRecipe:
 
 
 def pack_net(ready: ReadyNet, order: Order) -> Archive:
-    """Turn a net into TorchScript, prove it, and pack it.
+    """Turn a net into TorchScript, prove it, make its faster forms, and pack them.
 
     Raises:
         ParityError: No TorchScript form computes what the net computes.
@@ -229,6 +233,14 @@ def pack_net(ready: ReadyNet, order: Order) -> Archive:
     order.on_step(PROVING)
     exported = export(ready.net, input_size=recipe.size, real=ready.real)
     macs = counts.macs(ready.net, recipe.size)
+    origin = Origin(
+        net=ready.net,
+        inputs=proof_inputs(recipe.size, ready.real),
+        macs=macs,
+        makers={"cpu-fused": lambda net, size: fused(net, input_size=size)},
+    )
+    choice = choose(exported, origin, order.options, on_step=order.on_step)
+    order.on_choice(choice)
     signature = Signature(
         identity=_identity(ready, order),
         recipe=recipe,
@@ -244,11 +256,13 @@ def pack_net(ready: ReadyNet, order: Order) -> Archive:
             "parameters": counts.parameters(ready.net),
             "macs": macs,
         },
-        threads=threads_for(macs),
-        cuda_dtype=order.options.cuda_dtype or CUDA_DTYPE,
+        threads=choice.threads,
+        cuda_dtype=choice.cuda_dtype,
+        recipes=choice.net.recipes,
+        spin=order.options.spin,
     )
     order.on_step(PACKING)
-    return pack(signature, exported, order.options)
+    return pack(signature, choice.net, order.options)
 
 
 def _identity(ready: ReadyNet, order: Order) -> Identity:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from model_store import digits
@@ -18,6 +18,9 @@ from model_store.demo import DEMO, Listener, build_demo
 from model_store.errors import InputError
 from model_store.options import ServingOptions
 from model_store.pack import write_archive
+from model_store.recipes import Choice
+from model_store.recipes_view import show_choice
+from model_store.show import error_console
 from model_store.signature import InputRecipe
 from model_store.timm_net import TimmNet, build_timm
 from model_store.train import Report, Schedule
@@ -30,7 +33,10 @@ SAMPLES_PER_CLASS: Final = 3
 def demo(
     output: Path, options: ServingOptions, *, samples: Path | None, checkpoints: Path | None, force: bool
 ) -> None:
-    """Train and package the four digits nets, and write held-out images where asked to."""
+    """Train and package the four digits nets, and write held-out images where asked to.
+
+    They are tiny: unless the options say otherwise, they are served as they are.
+    """
     with _listening() as listener:
         build_demo(output, checkpoints=checkpoints, force=force, options=options, listener=listener)
     if samples is not None:
@@ -52,6 +58,7 @@ def zoo_net(architecture: str, weights: Path | None, labels: Path | None, order:
             order,
             on_step=steps.begin,
             on_filled=lambda filled: steps.say(_recognised(filled, images_are_told=order.recipe is not None)),
+            on_choice=steps.show,
         )
         if weights is not None and names is not None:
             path = build_checkpoint(architecture, weights, names, told, output)
@@ -67,17 +74,19 @@ def timm_net(
     names = None if labels is None else read_labels(labels)
     wanted = TimmNet(name=name, weights=weights, pretrained=pretrained, labels=names)
     with _steps(order.name or name) as steps:
-        path = build_timm(wanted, replace(order, on_step=steps.begin), output)
+        path = build_timm(wanted, replace(order, on_step=steps.begin, on_choice=steps.show), output)
     typer.echo(f"{path}")
 
 
 def user_net(torchscript: Path, signature: Path, options: ServingOptions, output: Path) -> None:
     """Package a user's own TorchScript."""
     description = read_description(signature)
+    chosen: list[Choice] = []
     with _working(description.name):
-        path = write_archive(
-            output, pack_user_net(read_bytes(torchscript, "torchscript"), description, options)
-        )
+        model = read_bytes(torchscript, "torchscript")
+        path = write_archive(output, pack_user_net(model, description, options, on_choice=chosen.append))
+    for choice in chosen:
+        show_choice(error_console(), description.name, choice)
     typer.echo(f"{path}")
 
 
@@ -122,18 +131,20 @@ class _Steps:
 
     begin: Callable[[str], None]
     say: Callable[[str], None]
+    show: Callable[[Choice], None]
 
 
 @contextmanager
 def _steps(name: str) -> Iterator[_Steps]:
     """A progress bar on a terminal; elsewhere one line for each step."""
-    console = Console(stderr=True, highlight=False)
+    console = error_console()
+    show = partial(show_choice, console, name)
 
     def say(text: str) -> None:
         console.print(f"{name}: {text}", soft_wrap=True, markup=False)
 
     if not console.is_terminal:
-        yield _Steps(begin=say, say=say)
+        yield _Steps(begin=say, say=say, show=show)
         return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
@@ -142,7 +153,7 @@ def _steps(name: str) -> Iterator[_Steps]:
         def begin(step: str) -> None:
             progress.update(task, description=f"{name}: {step}", completed=STEPS.index(step), refresh=True)
 
-        yield _Steps(begin=begin, say=say)
+        yield _Steps(begin=begin, say=say, show=show)
         progress.update(task, completed=len(STEPS))
 
 
@@ -158,7 +169,7 @@ def _recognised(filled: Filled, *, images_are_told: bool) -> str:
 
 def _working(name: str) -> AbstractContextManager[object]:
     """A spinner on a terminal, nothing elsewhere."""
-    console = Console(stderr=True, highlight=False)
+    console = error_console()
     text = f"{name}: trying it, packing"
     return console.status(text) if console.is_terminal else nullcontext()
 
@@ -166,7 +177,7 @@ def _working(name: str) -> AbstractContextManager[object]:
 @contextmanager
 def _listening() -> Iterator[Listener]:
     """A progress bar on a terminal; elsewhere one line for each finished net."""
-    console = Console(stderr=True, highlight=False)
+    console = error_console()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -185,7 +196,7 @@ def _listening() -> Iterator[Listener]:
             progress.update(tasks[name], completed=epochs, state="")
             progress.console.print(f"{path}: {_summary(report)}", soft_wrap=True)
 
-        yield Listener(on_epoch=on_epoch, on_built=on_built)
+        yield Listener(on_epoch=on_epoch, on_built=on_built, on_choice=partial(show_choice, console))
 
 
 def _summary(report: Report | None) -> str:

@@ -53,6 +53,16 @@ def speed(card: Mapping[str, Any]) -> dict[str, str]:
     return {"speed": ", ".join(filter(None, (rates, where)))}
 
 
+def recipe(found: Mapping[str, Any]) -> list[str]:
+    """Write a recipe's name, device, precision, file, measured error and tolerance, each as a cell."""
+    error = found["max_abs_error"]
+    return [
+        *(found[key] for key in ("name", "device", "dtype", "file")),
+        "not measured" if error is None else f"{error:.2g}",
+        f"{found['tolerance']:g}",
+    ]
+
+
 def _evaluation(found: Mapping[str, Any]) -> dict[str, str]:
     missing = f", {found['without_answer']} more without an answer" if found.get("without_answer") else ""
     lines = {"evaluated on": f"{found.get('data') or UNKNOWN}: {count(found.get('images'))} images{missing}"}

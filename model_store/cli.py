@@ -20,7 +20,16 @@ from model_store.cli_parts import ARCHIVES, JsonOption, told_briefly
 from model_store.cli_zoo import zoo
 from model_store.errors import ArchiveError, InputError
 from model_store.files import require_folder
-from model_store.options import RESPONSE_TIMEOUT_S, CudaDtype, ServingOptions
+from model_store.options import (
+    RESPONSE_TIMEOUT_S,
+    CudaDtype,
+    Decoder,
+    ServingOptions,
+    read_recipes,
+    read_spin,
+    read_threads,
+)
+from model_store.recipe_table import PORTABLE
 
 Form: TypeAlias = Literal["torch", "caffe"]
 """As in `model_store.zoo`, whose import takes seconds."""
@@ -126,12 +135,22 @@ def build(  # noqa: PLR0913, PLR0917  typer makes an option of each parameter
     cuda_dtype: Annotated[
         CudaDtype | None, typer.Option(help="What to compute in on CUDA; else float32.")
     ] = None,
+    recipes: Annotated[
+        str | None, typer.Option(help="Forms to serve it in: auto (measured), or names.", metavar="NAME,...")
+    ] = None,
+    threads: Annotated[
+        str | None, typer.Option(help="Of the CPU: auto (measured), all or a number.", metavar="N")
+    ] = None,
+    spin: Annotated[
+        str, typer.Option(help="How often a waiting thread looks for work: auto or a number.", metavar="N")
+    ] = "auto",
     max_image_bytes: Annotated[
         int | None, typer.Option(help="Longest encoded image that is accepted.", metavar="N")
     ] = None,
     max_image_pixels: Annotated[
         int | None, typer.Option(help="Largest image that is accepted, width x height.", metavar="N")
     ] = None,
+    decoder: Annotated[Decoder | None, typer.Option(help="What reads JPEG files in the worker.")] = None,
     response_timeout_s: Annotated[
         int, typer.Option(help="A worker that takes longer for a batch is replaced.", metavar="N")
     ] = RESPONSE_TIMEOUT_S,
@@ -171,10 +190,15 @@ def build(  # noqa: PLR0913, PLR0917  typer makes an option of each parameter
     with told_briefly():
         _require_one_way({option for option, value in given.items() if value})
         require_folder("output", output)
+        measured = "auto" if arch or timm else None
         options = ServingOptions(
             cuda_dtype=cuda_dtype,
+            recipes=read_recipes(recipes or measured or PORTABLE),
+            threads=read_threads(threads or measured),
+            spin=read_spin(spin),
             max_image_bytes=max_image_bytes,
             max_image_pixels=max_image_pixels,
+            decoder=decoder,
             response_timeout_s=response_timeout_s,
         )
         from model_store import build_command

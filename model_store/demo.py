@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ from model_store import checkpoint, digits, zoo
 from model_store.build import Architecture, Order, ReadyNet, input_recipe, pack_net
 from model_store.options import DEFAULT_OPTIONS, ServingOptions
 from model_store.pack import is_current, write_archive
+from model_store.recipes import Choice
 from model_store.sums import SUMS, read_sums, sha256
 from model_store.train import Report, train
 
@@ -26,10 +28,12 @@ class Listener:
     Attributes:
         on_epoch: model, epoch from 1, validation accuracy.
         on_built: model, archive, and the report, which is None when the archive was there already.
+        on_choice: model, and the forms in which it is going to be served.
     """
 
     on_epoch: Callable[[str, int, float], None] = lambda *_: None
     on_built: Callable[[str, Path, Report | None], None] = lambda *_: None
+    on_choice: Callable[[str, Choice], None] = lambda *_: None
 
 
 def build_demo(
@@ -68,7 +72,8 @@ def build_demo(
             net, report = _train(row, data, listener)
             if checkpoints is not None:
                 _keep_weights(checkpoints / f"{name}.pt", name, net, report)
-            write_archive(output, pack_net(_trained(row, net, report, data), Order(options=options)))
+            order = Order(options=options, on_choice=partial(listener.on_choice, name))
+            write_archive(output, pack_net(_trained(row, net, report, data), order))
             listener.on_built(name, path, report)
         paths.append(path)
     return paths

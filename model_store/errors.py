@@ -3,6 +3,7 @@
 BuildError
 |-- InputError      what was asked for or handed in is wrong: change it and try again
 |-- ArchiveError    an archive on disk is not what it says it is: build or fetch it again
+|-- CalibrationError  a net cannot be quantised: too few images, or other classes than before
 |-- FuseError       a net has no fused form: it keeps the portable one
 |-- ParityError     the TorchScript form does not compute what the eager net computes
 `-- TrainingError   a trained net stayed below the accuracy that it must reach
@@ -28,6 +29,10 @@ class ArchiveError(BuildError):
 
 class ParityError(BuildError):
     """TorchScript and eager logits differ by more than the tolerance; the text gives both figures."""
+
+
+class CalibrationError(BuildError):
+    """A net that cannot be quantised with these images; the text gives the number and the rule."""
 
 
 class FuseError(BuildError):

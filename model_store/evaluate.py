@@ -140,7 +140,7 @@ def _evaluation(
         calibration=metrics.calibration(scores),
         mistakes=_mistakes(labels, scores, tally.answered),
         speed=_speed(served, tally, batch),
-        decoder=f"Pillow {PIL.__version__}",
+        decoder=f"{served.decoder}, Pillow {PIL.__version__}",
         handler=served.handler_version,
     )
 
@@ -167,5 +167,6 @@ def _speed(served: ServedArchive, tally: _Tally, batch: int) -> Speed:
         batch=batch,
         device=served.device,
         threads=served.threads,
+        recipe=served.recipe,
         torch=torch.__version__,
     )

@@ -52,6 +52,7 @@ class Speed:
         batch: Images in a batch; the last one may have fewer.
         device: As torch writes it.
         threads: CPU threads of the forward pass.
+        recipe: Form in which the net ran.
         torch: Its version.
     """
 
@@ -61,6 +62,7 @@ class Speed:
     batch: int
     device: str
     threads: int
+    recipe: str
     torch: str
 
 
@@ -86,7 +88,7 @@ class Evaluation:
         calibration: What probabilities are worth.
         mistakes: Every wrongly classified image, in the data set's order.
         speed: What it took.
-        decoder: What decoded the images, with its version.
+        decoder: What decoded the images: of JPEG files, and of all others with its version.
         handler: Version of the archive's handler.
     """
 

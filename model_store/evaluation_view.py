@@ -60,7 +60,8 @@ def _speed(speed: Speed) -> dict[str, str]:
     return {
         "images a second": f"{speed.images_per_second:,.1f}",
         "a batch": f"decoding {speed.decode_ms:.2f} ms, inference {speed.inference_ms:.2f} ms (medians)",
-        "with": f"batches of {speed.batch}, {speed.device}, CPU threads {speed.threads}, torch {speed.torch}",
+        "with": f"recipe {speed.recipe}, batches of {speed.batch}, {speed.device}, "
+        f"CPU threads {speed.threads}, torch {speed.torch}",
     }
 
 

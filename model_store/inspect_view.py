@@ -16,7 +16,7 @@ from rich.markup import escape
 from model_store import card_view
 from model_store.card_view import UNKNOWN, count, mapping, text
 from model_store.inspect_archive import Inspection
-from model_store.show import plain_table, show_confusion, show_pairs, show_table
+from model_store.show import plain_table, show_confusion, show_pairs, show_rows, show_table
 
 _LABELS: Final = 10
 _OF_ITS_OWN: Final[Mapping[str, type | tuple[type, ...]]] = MappingProxyType(
@@ -50,6 +50,7 @@ def show_inspection(out: Console, found: Inspection) -> None:
     show_pairs(out, _images(signature), "images and answers")
     show_pairs(out, card_view.quality({**card, "split": free.get("split")}), "measured of these weights")
     show_pairs(out, _work(signature, card), "at work")
+    _show_recipes(out, signature)
     _show_published(out, signature["architecture"], card)
     others = {key.replace("_", " "): text(value) for key, value in free.items() if key not in card}
     if others:
@@ -121,9 +122,30 @@ def _work(signature: Mapping[str, Any], card: Mapping[str, Any]) -> dict[str, st
         "proven on": f"{parity['samples']} samples, batches {', '.join(map(str, parity['batch_sizes']))}",
         "batch buckets": ", ".join(map(str, signature["batch_buckets"])),
         "CPU threads": str(signature["threads"] or "all cores"),
-        "computes in": ", ".join(f"{name} on {device}" for device, name in signature["dtype"].items()),
+        **_spin(signature),
+        "computes in": _precision(signature),
         **card_view.speed(card),
     }
+
+
+def _spin(signature: Mapping[str, Any]) -> dict[str, str]:
+    spin = signature.get("spin")
+    return {} if spin is None else {"a waiting thread": f"looks {spin:,} times for work before it sleeps"}
+
+
+def _precision(signature: Mapping[str, Any]) -> str:
+    if signature.get("recipes"):
+        return "as the first of the recipes below that the machine can run"
+    return ", ".join(f"{name} on {device}" for device, name in signature["dtype"].items())
+
+
+def _show_recipes(out: Console, signature: Mapping[str, Any]) -> None:
+    recipes = signature.get("recipes", [])
+    if not recipes:
+        return
+    columns = ("recipe", "runs on", "dtype", "file", "error", "allowed")
+    rows = [card_view.recipe(one) for one in recipes]
+    show_rows(out, columns, rows, right=("error", "allowed"), spare=("file",))
 
 
 def _show_published(out: Console, architecture: str, card: Mapping[str, Any]) -> None:

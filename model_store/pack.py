@@ -25,12 +25,12 @@ from torch import Tensor
 
 from model_store.errors import ArchiveError, InputError
 from model_store.files import write_atomically
-from model_store.options import CUDA_DTYPE, DEFAULT_OPTIONS, ServingOptions
+from model_store.options import DEFAULT_OPTIONS, ServingOptions
+from model_store.recipe_table import ALONE, MODEL
 from model_store.script import ExportedNet
 from model_store.signature import Identity, Signature, document_bytes, require_card
 from model_store.sums import SUMS, read_sums, sha256, sums_text
 
-MODEL: Final = "model.pt"
 SIGNATURE: Final = "signature.json"
 CONFIG: Final = "model-config.yaml"
 MANIFEST: Final = "MAR-INF/MANIFEST.json"
@@ -89,12 +89,14 @@ def pack(signature: Signature, net: ExportedNet, options: ServingOptions = DEFAU
         options: How workers are to serve it.
 
     Raises:
-        InputError: The handlers' sources are not installed.
+        InputError: The handlers' sources are not installed, or a recipe names a file that there is not.
     """
+    models = {MODEL: net.model, **net.recipe_files}
+    _require_files(signature, models)
     entries = {
         MANIFEST: _manifest(signature.identity),
         ENTRY: _ENTRY_SOURCE.encode(),
-        MODEL: net.model,
+        **models,
         SIGNATURE: signature.to_json(),
         PARITY: _npz(input=net.samples, logits=net.logits),
         **_serving_entries(options),
@@ -156,13 +158,33 @@ def file_name(identity: Identity) -> str:
 
 
 def is_current(path: Path, options: ServingOptions) -> bool:
-    """Whether an intact archive would be served as a new one would: same handlers, same options."""
+    """Whether an intact archive would be served as a new one would: same handlers, same options.
+
+    What was left to a measurement may be decided otherwise today: such an archive is not current.
+    """
     expected = _serving_entries(options)
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if name in expected or name.startswith(f"{HANDLERS}/")]
-        wanted = options.cuda_dtype or CUDA_DTYPE
-        cuda_dtype = json.loads(archive.read(SIGNATURE))["dtype"]["cuda"]
-        return {name: archive.read(name) for name in names} == expected and cuda_dtype == wanted
+        found = {name: archive.read(name) for name in names}
+        document = json.loads(archive.read(SIGNATURE))
+    return found == expected and _as_asked(document, options.settled(document["card"].get("macs")))
+
+
+def _as_asked(document: Mapping[str, Any], options: ServingOptions) -> bool:
+    """Whether signature.json has what these options, already settled, ask for."""
+    names = options.recipe_names()
+    found = {
+        "recipes": tuple(recipe["name"] for recipe in document.get("recipes", [])) or ALONE,
+        "cuda": document["dtype"]["cuda"],
+        "threads": document["threads"] or "all",
+        "spin": document.get("spin"),
+    }
+    return found == {
+        "recipes": options.recipes if options.recipes == "auto" else names,
+        "cuda": options.precision_on_cuda(names),
+        "threads": options.threads,
+        "spin": options.spin,
+    }
 
 
 def _serving_entries(options: ServingOptions) -> dict[str, bytes]:
@@ -172,6 +194,13 @@ def _serving_entries(options: ServingOptions) -> dict[str, bytes]:
         CONFIG: yaml.safe_dump(config, sort_keys=False).encode(),
         **{f"{HANDLERS}/{name}": source for name, source in _handler_sources().items()},
     }
+
+
+def _require_files(signature: Signature, models: Mapping[str, bytes]) -> None:
+    named = {MODEL, *(recipe.file for recipe in signature.recipes)}
+    for file in sorted(named ^ models.keys()):
+        missing = "is not in the archive" if file in named else "is in the archive, but no recipe's file"
+        raise InputError(f"recipes: {file!r} {missing}")
 
 
 def _manifest(identity: Identity) -> bytes:

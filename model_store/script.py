@@ -1,18 +1,17 @@
 """Eager net -> TorchScript -> frozen, with proof that nothing changed.
 
-The first form of CANDIDATES whose outputs equal the eager net's is taken. "Equal" is relative: the largest
-absolute difference over all samples, divided by the largest absolute value. Freezing folds batch
-normalisation into the convolutions, which moves the last bits, so bitwise equality is not asked.
+The first form of CANDIDATES whose outputs equal the eager net's is taken. Freezing folds batch normalisation
+into the convolutions, which moves the last bits, so bitwise equality is not asked: see model_store.proof.
 """
 
 from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -20,15 +19,11 @@ from torch.jit._trace import TracerWarning
 
 from model_store.errors import ParityError
 from model_store.nets.gate import ChannelGate
+from model_store.proof import Form, Parity, ProofInputs, max_relative_error, proof_inputs
+from model_store.recipe_table import TOLERANCE, Recipe
 from model_store.threads import cpu_threads
 from model_store.torchscript_bytes import to_bytes
 
-Form: TypeAlias = Literal["trace", "script", "given"]
-TOLERANCE: Final = 1e-4
-SMALL_BATCHES: Final = (1, 2, 5, 16)
-LARGE_BATCHES: Final = (1, 2, 3)
-LARGE_SIDE: Final = 128  # pixels; from here on 16 images would cost seconds and show nothing new
-KEPT_SAMPLES: Final = 4  # parity.npz: enough to catch a wrong device or kernel, small enough to travel
 EXPLAIN: Final = "explain"
 
 
@@ -42,17 +37,6 @@ class GateBlock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parity:
-    """How far TorchScript strayed from eager, relative to the largest output, and where this was measured."""
-
-    tolerance: float
-    max_abs_error: float
-    batch_sizes: tuple[int, ...]
-    form: Form
-    samples: Literal["real", "random"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedNet:
     """A proven TorchScript file.
 
@@ -63,6 +47,8 @@ class ExportedNet:
         attention_layout: One entry per attention block in forward order; empty: no `explain`.
         samples: FP32 [n,3,H,W], n <= KEPT_SAMPLES.
         logits: FP32 [n,K], the eager net's answers to the samples.
+        recipes: In which forms it can be run, in order of preference; empty: as it is only.
+        recipe_files: What other forms need beside model.pt: name in the archive -> bytes.
     """
 
     model: bytes
@@ -70,34 +56,8 @@ class ExportedNet:
     attention_layout: tuple[GateBlock, ...]
     samples: Tensor
     logits: Tensor
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProofInputs:
-    """Inputs of the proof: FP32 [n,3,H,W] each, always random ones, and real ones where there are any."""
-
-    random: tuple[Tensor, ...]
-    real: tuple[Tensor, ...]
-
-    @property
-    def all(self) -> tuple[Tensor, ...]:
-        """Random and real batches."""
-        return self.random + self.real
-
-    @property
-    def kept(self) -> Tensor:
-        """The few samples that travel with the archive: real ones if possible, FP32 [n,3,H,W]."""
-        return (self.real or self.random)[-1][:KEPT_SAMPLES]
-
-    def parity(self, form: Form, error: float) -> Parity:
-        """The record of a proof with these inputs."""
-        return Parity(
-            tolerance=TOLERANCE,
-            max_abs_error=error,
-            batch_sizes=tuple(sorted({len(batch) for batch in self.all})),
-            form=form,
-            samples="real" if self.real else "random",
-        )
+    recipes: tuple[Recipe, ...] = ()
+    recipe_files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class Explainable(nn.Module):
@@ -184,43 +144,6 @@ def attention_layout(net: nn.Module, x: Tensor) -> tuple[GateBlock, ...]:
     return tuple(seen)
 
 
-def proof_inputs(input_size: tuple[int, int], real: Tensor | None = None) -> ProofInputs:
-    """Batches of several sizes, so that a size baked into the graph shows.
-
-    Args:
-        input_size: (H, W).
-        real: FP32 [n,3,H,W]; sizes above n are left out.
-    """
-    sizes = LARGE_BATCHES if max(input_size) >= LARGE_SIDE else SMALL_BATCHES
-    generator = torch.Generator().manual_seed(0)
-    random = tuple(torch.randn(size, 3, *input_size, generator=generator) for size in sizes)
-    available = () if real is None else tuple(real[:size] for size in sizes if size <= len(real))
-    return ProofInputs(random=random, real=available)
-
-
-@torch.inference_mode()
-def max_relative_error(
-    expected: nn.Module, found: nn.Module, methods: Sequence[str], batches: Sequence[Tensor]
-) -> float:
-    """Largest absolute difference of any output, divided by the largest absolute value of that output.
-
-    NaN when an output is not finite, which no tolerance admits.
-    """
-    differences: dict[tuple[str, int], list[Tensor]] = {}
-    magnitudes: dict[tuple[str, int], list[Tensor]] = {}
-    for method in methods:
-        for batch in batches:
-            wanted, got = (_outputs(getattr(module, method)(batch)) for module in (expected, found))
-            for index, (left, right) in enumerate(zip(wanted, got, strict=True)):
-                differences.setdefault((method, index), []).append((left - right).abs().max())
-                magnitudes.setdefault((method, index), []).append(left.abs().max())
-    ratios = [
-        torch.stack(differences[key]).max() / torch.stack(magnitudes[key]).max().clamp_min(1e-12)
-        for key in differences
-    ]
-    return float(torch.stack(ratios).max())
-
-
 def load(model: bytes) -> torch.jit.ScriptModule:
     """Load a TorchScript file's bytes on the CPU."""
     with quiet_jit():
@@ -293,7 +216,3 @@ def _gates_reported(net: nn.Module, report: Callable[[ChannelGate, Tensor], None
     finally:
         for installed in hooks:
             installed.remove()
-
-
-def _outputs(result: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return result if isinstance(result, tuple) else (result,)

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from model_store.errors import ArchiveError, InputError
 from model_store.inspect_archive import Inspection, inspect
 from model_store.pack import CONFIG, HANDLERS
+from model_store.recipe_table import PORTABLE
 from model_store.threads import cpu_threads
 
 _numbers: Final = itertools.count()
@@ -78,6 +79,8 @@ class ServedArchive(AbstractContextManager["ServedArchive"]):
         device: Where the net runs, as torch writes it: cpu or cuda:N.
         threads: CPU threads of the forward pass.
         handler_version: Of the code that the archive brought along.
+        recipe: Form in which that code runs the net.
+        decoder: What it decodes JPEG files with.
     """
 
     def __init__(self, archive: Path, *, gpu: int | None = None) -> None:
@@ -103,6 +106,9 @@ class ServedArchive(AbstractContextManager["ServedArchive"]):
             handler = stack.enter_context(_imported(folder / HANDLERS, archive))
             self.handler_version = str(handler.HANDLER_VERSION)
             self._classifier = _initialized(handler, folder, gpu, archive)
+            # Code of archives that were built before there was a choice does not say.
+            self.recipe = str(getattr(self._classifier, "recipe", PORTABLE))
+            self.decoder = str(getattr(self._classifier, "decoder", "Pillow"))
             self._stack = stack.pop_all()
 
     @property

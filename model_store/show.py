@@ -30,6 +30,12 @@ def console() -> Console:
     return terminal if terminal.is_terminal else Console(highlight=False, width=_PLAIN_WIDTH)
 
 
+def error_console() -> Console:
+    """Standard error, wide enough for whole lines when it is no terminal."""
+    terminal = Console(stderr=True, highlight=False)
+    return terminal if terminal.is_terminal else Console(stderr=True, highlight=False, width=_PLAIN_WIDTH)
+
+
 def plain_table(out: Console, *columns: str, header: bool = True, right: Collection[int] = ()) -> Table:
     """Return a table without rows.
 

@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Final, Literal, get_args
 
 from model_store.errors import InputError
 from model_store.options import CUDA_DTYPE, CudaDtype
-from model_store.script import GateBlock, Parity
+from model_store.proof import Parity
+from model_store.recipe_table import Recipe, cuda_dtype, require_recipes
+from model_store.script import GateBlock
 
 FORMAT: Final = 1
 BATCH_BUCKETS: Final = (1, 2, 4, 8, 16)
-# Below this many multiply-adds an image, OpenMP's threads, which wait busily, cost more than they give.
-SINGLE_THREAD_BELOW_MACS: Final = 50_000_000
 MAX_SIDE: Final = 4096
 CHANNELS: Final = 3
 MIN_CLASSES: Final = 2
@@ -124,7 +124,9 @@ class Signature:
         card: Free: parameters, macs, accuracy, confusion, split, training_seconds, source.
         batch_buckets: Batch sizes that a worker warms up, in images.
         threads: CPU threads of the forward pass; None: all cores.
-        cuda_dtype: What the net computes in on CUDA.
+        cuda_dtype: What the net computes in on CUDA; where there are recipes, what the first one for it does.
+        recipes: Forms in which the net can be run, the preferred one first; empty: `portable` alone.
+        spin: How often a waiting thread looks for work before it sleeps; None: as the OpenMP library does.
     """
 
     identity: Identity
@@ -137,11 +139,15 @@ class Signature:
     batch_buckets: tuple[int, ...] = BATCH_BUCKETS
     threads: int | None = None
     cuda_dtype: CudaDtype = CUDA_DTYPE
+    recipes: tuple[Recipe, ...] = ()
+    spin: int | None = None
 
     def __post_init__(self) -> None:
         """Check what no inner value could check."""
         require_labels(self.labels)
         require_choice("dtype.cuda", self.cuda_dtype, get_args(CudaDtype))
+        require_recipes(self.recipes)
+        _require_precision(self.cuda_dtype, self.recipes)
         require_card(self.card)
         if not self.batch_buckets or min(self.batch_buckets) < 1:
             raise InputError(
@@ -149,6 +155,8 @@ class Signature:
             )
         if self.threads is not None and self.threads < 1:
             raise InputError(f"threads: {self.threads} must be at least 1, or null for all cores")
+        if self.spin is not None and self.spin < 0:
+            raise InputError(f"spin: {self.spin} must be at least 0, or null for the library's own")
 
     def as_dict(self) -> dict[str, Any]:
         """The document, as signature.schema.json describes it."""
@@ -164,6 +172,8 @@ class Signature:
             "weights_sha256": self.weights_sha256,
             "parity": asdict(self.parity),
             "card": dict(self.card),
+            **({"recipes": [asdict(recipe) for recipe in self.recipes]} if self.recipes else {}),
+            **({} if self.spin is None else {"spin": self.spin}),
         }
 
     def to_json(self) -> bytes:
@@ -174,11 +184,6 @@ class Signature:
 def document_bytes(document: Mapping[str, Any]) -> bytes:
     """signature.json's bytes: UTF-8, sorted keys, a newline at the end."""
     return f"{_json(document)}\n".encode()
-
-
-def threads_for(macs: int | None) -> int | None:
-    """CPU threads for a net of so many multiply-adds an image; None: all cores (also when unknown)."""
-    return 1 if macs is not None and macs < SINGLE_THREAD_BELOW_MACS else None
 
 
 def require_name(name: str) -> None:
@@ -242,6 +247,12 @@ def require_choice(parameter: str, value: object, choices: tuple[str, ...]) -> N
     """
     if value not in choices:
         raise InputError(f"{parameter}: {value!r} must be one of {', '.join(choices)}")
+
+
+def _require_precision(found: CudaDtype, recipes: tuple[Recipe, ...]) -> None:
+    expected = cuda_dtype(recipe.name for recipe in recipes) or CUDA_DTYPE
+    if recipes and found != expected:
+        raise InputError(f"dtype.cuda: {found!r} must be {expected!r}, as the first recipe for CUDA has it")
 
 
 def _json(document: Mapping[str, Any]) -> str:

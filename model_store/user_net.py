@@ -7,7 +7,8 @@ resize, mean, std); the other fields of Description have the defaults that it sh
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -18,8 +19,11 @@ from torch import Tensor
 
 from model_store import script
 from model_store.errors import InputError, ParityError
-from model_store.options import CUDA_DTYPE, DEFAULT_OPTIONS, CudaDtype, ServingOptions
+from model_store.options import DEFAULT_OPTIONS, CudaDtype, ServingOptions
 from model_store.pack import Archive, pack
+from model_store.proof import max_relative_error, proof_inputs
+from model_store.recipe_table import TOLERANCE
+from model_store.recipes import Choice, Origin, choose
 from model_store.signature import BATCH_BUCKETS, NO_OTHER_KEYS, Identity, InputRecipe, Resize, Signature
 from model_store.sums import sha256
 
@@ -45,8 +49,16 @@ class Description:
     trained: bool = True
     batch_buckets: tuple[int, ...] = BATCH_BUCKETS
     threads: int | None = None
-    cuda_dtype: CudaDtype = CUDA_DTYPE
+    cuda_dtype: CudaDtype | None = None
     card: dict[str, Any] = field(default_factory=dict)
+
+    def options(self, given: ServingOptions) -> ServingOptions:
+        """The given options, and where they leave something open, what this says."""
+        return replace(
+            given,
+            cuda_dtype=given.cuda_dtype or self.cuda_dtype,
+            threads=self.threads if given.threads is None else given.threads,
+        )
 
     def identity(self) -> Identity:
         """The part that names the model."""
@@ -92,7 +104,11 @@ def _read(what: str, path: Path, kind: type[_Document]) -> _Document:
 
 
 def pack_user_net(
-    model: bytes, description: Description, options: ServingOptions = DEFAULT_OPTIONS
+    model: bytes,
+    description: Description,
+    options: ServingOptions = DEFAULT_OPTIONS,
+    *,
+    on_choice: Callable[[Choice], None] = lambda _: None,
 ) -> Archive:
     """Package a TorchScript file unchanged, after having tried it.
 
@@ -100,35 +116,43 @@ def pack_user_net(
         model: The file: forward(x FP32 [N,3,H,W]) -> logits FP32 [N,K], in eval mode.
         description: What the user says of it.
         options: How it is to be served.
+        on_choice: Told which recipes it got.
 
     Raises:
         InputError: The file is no TorchScript, or does not take or give what the description says.
         ParityError: Two runs of the same input differ by more than the tolerance.
     """
-    net = _load(model)
-    inputs = script.proof_inputs(description.input.size)
-    for batch in inputs.all:
-        _require_logits(net, batch, len(description.labels))
-    # There is no eager net to compare with, but a net that contradicts itself is caught.
-    error = script.max_relative_error(net, _load(model), ["forward"], inputs.all)
-    if not error <= script.TOLERANCE:
-        raise ParityError(
-            f"two runs on the same input differ by {error:.3g} (tolerance {script.TOLERANCE:g})"
-        )
-    exported = script.exported(net, model, inputs, parity=inputs.parity("given", error))
+    options = description.options(options)
+    choice = choose(*_tried(model, description), options)
+    on_choice(choice)
     signature = Signature(
         identity=description.identity(),
         recipe=description.input,
         labels=description.labels,
-        attention_layout=exported.attention_layout,
+        attention_layout=choice.net.attention_layout,
         weights_sha256=sha256(model),
-        parity=exported.parity,
+        parity=choice.net.parity,
         card=description.card,
         batch_buckets=description.batch_buckets,
-        threads=description.threads,
-        cuda_dtype=options.cuda_dtype or description.cuda_dtype,
+        threads=choice.threads,
+        cuda_dtype=choice.cuda_dtype,
+        recipes=choice.net.recipes,
+        spin=options.spin,
     )
-    return pack(signature, exported, options)
+    return pack(signature, choice.net, options)
+
+
+def _tried(model: bytes, description: Description) -> tuple[script.ExportedNet, Origin]:
+    """Run a net twice: there is no eager one to compare with, but one that contradicts itself is caught."""
+    net = _load(model)
+    inputs = proof_inputs(description.input.size)
+    for batch in inputs.all:
+        _require_logits(net, batch, len(description.labels))
+    error = max_relative_error(net, _load(model), ["forward"], inputs.all)
+    if not error <= TOLERANCE:
+        raise ParityError(f"two runs on the same input differ by {error:.3g} (tolerance {TOLERANCE:g})")
+    exported = script.exported(net, model, inputs, parity=inputs.parity("given", error))
+    return exported, Origin(net=net, inputs=inputs)
 
 
 def _load(model: bytes) -> torch.jit.ScriptModule:

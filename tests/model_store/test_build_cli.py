@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from handlers.attn_decode import ImageLimits
+from handlers.attn_options import Options
 from model_store import checkpoint, zoo
 from model_store.demo import build_demo
 from model_store.inspect_archive import inspect
@@ -61,11 +62,12 @@ def test_each_step_is_told_in_a_line(tmp_path: Path) -> None:
 def test_options_reach_the_archive(tmp_path: Path) -> None:
     """What the handler reads is what was asked for: precision on CUDA, limits of images, patience."""
     numbers = ("--max-image-bytes", "1000", "--max-image-pixels", "2000", "--response-timeout-s", "7")
-    path = build_untrained(tmp_path, "--cuda-dtype", "bfloat16", *numbers)
+    path = build_untrained(tmp_path, "--cuda-dtype", "bfloat16", "--decoder", "simplejpeg", *numbers)
     with zipfile.ZipFile(path) as archive:
         config = yaml.safe_load(archive.read("model-config.yaml"))
     assert config["responseTimeout"] == 7
-    assert ImageLimits.of_config(config) == ImageLimits(max_image_bytes=1000, max_image_pixels=2000)
+    limits = ImageLimits(max_image_bytes=1000, max_image_pixels=2000)
+    assert Options.of_config(config) == Options(limits=limits, decoder="simplejpeg")
     assert inspect(path).signature["dtype"] == {"cpu": "float32", "cuda": "bfloat16"}
 
 

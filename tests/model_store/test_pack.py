@@ -18,11 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.attn_decode import ImageLimits
+from handlers.attn_options import Options
 from model_store import pack as packing
 from model_store.errors import ArchiveError, InputError
 from model_store.options import ServingOptions
 from model_store.pack import Archive, pack, write_archive
-from model_store.script import ExportedNet, Parity
+from model_store.proof import Parity
+from model_store.script import ExportedNet
 from model_store.signature import Identity, InputRecipe, Resize, Signature
 from model_store.sums import parse_sums, read_sums, sums_text
 
@@ -107,10 +109,13 @@ def test_a_hung_worker_is_ended_before_its_caller_gives_up() -> None:
 
 def test_the_options_are_what_the_handler_reads() -> None:
     """Limits that were packed are the limits that the handler takes from its configuration."""
-    options = ServingOptions(max_image_bytes=1000, max_image_pixels=2000, response_timeout_s=7)
+    options = ServingOptions(
+        max_image_bytes=1000, max_image_pixels=2000, decoder="pillow", response_timeout_s=7
+    )
     config = yaml.safe_load(entries(pack(SIGNATURE, NET, options))["model-config.yaml"])
     assert config["responseTimeout"] == 7
-    assert ImageLimits.of_config(config) == ImageLimits(max_image_bytes=1000, max_image_pixels=2000)
+    limits = ImageLimits(max_image_bytes=1000, max_image_pixels=2000)
+    assert Options.of_config(config) == Options(limits=limits, decoder="pillow")
 
 
 @pytest.mark.parametrize("name", ["max_image_bytes", "max_image_pixels", "response_timeout_s"])

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from model_store import zoo
 from model_store.errors import ParityError
 from model_store.nets.gate import ChannelGate, ChannelScale
-from model_store.script import Explainable, export, load, proof_inputs
+from model_store.proof import proof_inputs
+from model_store.script import Explainable, export, load
 from model_store.threads import cpu_threads
 
 REPOSITORY = Path(__file__).parents[2]

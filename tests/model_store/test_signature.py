@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from model_store.errors import InputError
-from model_store.script import GateBlock, Parity
-from model_store.signature import Identity, InputRecipe, Resize, Signature, threads_for
+from model_store.proof import Parity
+from model_store.script import GateBlock
+from model_store.signature import Identity, InputRecipe, Resize, Signature
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "contract" / "signature.schema.json").read_text())
 
@@ -120,11 +121,3 @@ def test_whatever_is_accepted_follows_the_schema(name: str, version: int, labels
     """No value that the classes let through is one that the schema refuses."""
     identity = replace(IDENTITY, name=name, version=str(version))
     assert schema_errors(replace(SIGNATURE, identity=identity, labels=tuple(labels))) == []
-
-
-@pytest.mark.parametrize(
-    ("macs", "threads"), [(None, None), (0, 1), (49_999_999, 1), (50_000_000, None), (4_000_000_000, None)]
-)
-def test_tiny_nets_run_on_one_thread(macs: int | None, threads: int | None) -> None:
-    """Below 50 million multiply-adds a second thread costs more than it gives; unknown counts as large."""
-    assert threads_for(macs) == threads
