@@ -14,13 +14,14 @@ from functools import partial
 
 import structlog
 
-from serve.core.batching import Limits, Release, Wait, choose
+from serve.core.batching import Limits, Release, Slots, Wait, choose
 from serve.core.card import ModelCard
 from serve.core.errors import DeadlineError, InternalError, OverloadedError, ServeError, UnavailableError
-from serve.core.lane import Lane, Share, Ticket
+from serve.core.lane import Lane
 from serve.core.messages import Batch, BatchReply, ModelRef, Prediction
 from serve.core.pace import Throughput
 from serve.core.query import Query
+from serve.core.ticket import Share, Ticket
 from serve.engines.pool import EnginePool, Seat
 from serve.metrics import Metrics
 from serve.usage import UsageBook
@@ -51,6 +52,8 @@ class Dispatcher:
         self._lanes = (Lane(limits, gauge.inc), Lane(limits, gauge.inc))
         self._throughput = Throughput(limits.max_batch)
         self._timer: asyncio.TimerHandle | None = None
+        self._until = math.inf
+        self._show_target()
         self._running: set[asyncio.Task[None]] = set()
 
     @property
@@ -79,15 +82,25 @@ class Dispatcher:
 
     def pump(self) -> None:
         """Release what the policy allows now, and wake up when it says so."""
+        now = self._around.clock()
+        if not self.images:
+            self._wake_at(math.inf, now)
+            return
+        self._drop_hopeless(now)
+        slots = self._around.pool.slots(self.ref)
+        while not isinstance(decision := self._choose(slots, now), Wait):
+            self._release(*decision, slots, now)
+            slots = self._around.pool.slots(self.ref)
+        self._wake_at(decision.until, now)
+
+    def _wake_at(self, until: float, now: float) -> None:
+        if self._timer and until == self._until and until > now:  # as most requests find it
+            return
         if self._timer:
             self._timer.cancel()
-            self._timer = None
-        now = self._around.clock()
-        self._drop_hopeless(now)
-        while not isinstance(decision := self._choose(now), Wait):
-            self._release(*decision, now)
-        if decision.until < math.inf:
-            self._timer = asyncio.get_running_loop().call_later(decision.until - now, self.pump)
+        self._timer, self._until = None, until
+        if until < math.inf:
+            self._timer = asyncio.get_running_loop().call_later(until - now, self.pump)
 
     def _check_time(self, ticket: Ticket, ahead: int) -> None:
         """Refuse at once what cannot be answered in time: it would only be in the way of others."""
@@ -103,9 +116,9 @@ class Dispatcher:
                 retry_after_s=wait - left,
             )
 
-    def _choose(self, now: float) -> tuple[int, Release] | Wait:
+    def _choose(self, slots: Slots, now: float) -> tuple[int, Release] | Wait:
         queues = [lane.state() for lane in self._lanes]
-        return choose(queues, self._around.pool.slots(self.ref), self._limits, now)
+        return choose(queues, slots, self._limits, now)
 
     def _drop_hopeless(self, now: float) -> None:
         # Only while something runs, so that there is always a batch whose time puts a wrong belief right.
@@ -115,18 +128,24 @@ class Dispatcher:
         for lane in self._lanes:
             lane.drop_hopeless(until)
 
-    def _release(self, index: int, release: Release, now: float) -> None:
-        seat = self._around.pool.take(self.ref)
-        shares, parts = self._lanes[index].gather(release.images, now)
+    def _release(self, index: int, release: Release, slots: Slots, now: float) -> None:
+        lane = self._lanes[index]
+        begin = now if slots.idle or slots.due.at == math.inf else max(now, slots.due.at)
+        shares, parts = lane.gather(release.images, now, begin)
         outputs = frozenset[str]().union(*(share.ticket.query.wants for share in shares))
         batch = Batch(parts=tuple(parts), outputs=outputs)
+        seat = self._around.pool.take(self.ref, lane.growth.foresee(batch.count))
         self._around.metrics.observe_batch(self.ref.name, batch.count, release.reason)
         self._throughput.released(batch.count)
-        task = asyncio.get_running_loop().create_task(self._run(seat, batch, shares))
+        # Of one that was handed ahead nobody knows when the worker began.
+        learn = partial(self._learn, lane, batch.count, now if slots.idle else None)
+        task = asyncio.get_running_loop().create_task(self._run(seat, batch, shares, learn))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _run(self, seat: Seat, batch: Batch, shares: list[Share]) -> None:
+    async def _run(
+        self, seat: Seat, batch: Batch, shares: list[Share], learn: Callable[[BatchReply], None]
+    ) -> None:
         """Run a batch and tell every caller; nothing that happens here may stop the lane."""
         deadline = max(share.ticket.deadline for share in shares)
         try:
@@ -134,6 +153,7 @@ class Dispatcher:
                 reply = await self._around.pool.predict(seat, batch, deadline)
             finally:
                 self._throughput.ended(batch.count, self._around.clock(), backlog=self.images > 0)
+            learn(reply)
             self._deliver(reply, batch, shares)
         except ServeError as error:
             self._fail(shares, error)
@@ -145,14 +165,30 @@ class Dispatcher:
             self._fail(shares, UnavailableError("the batch was given up", retry_after_s=1.0))
             raise
 
+    def _learn(self, lane: Lane, images: int, left: float | None, reply: BatchReply) -> None:
+        if reply.troubled:  # its times are those of several attempts
+            return
+        growth, work_s = lane.growth, reply.timings.total_s
+        before = growth.target
+        if left is not None:
+            growth.add_way(self._around.clock() - left - work_s)
+        growth.add(images, work_s)
+        if growth.target != before:
+            self._show_target()
+
+    def _show_target(self) -> None:
+        target = self._lanes[False].growth.target
+        self._around.metrics.batch_target_images.labels(self.ref.name).set(target)
+
     def _deliver(self, reply: BatchReply, batch: Batch, shares: list[Share]) -> None:
         self._around.metrics.observe_timings(self.ref.name, reply.timings)
         self._around.usage.batch(self.ref, batch.count, reply.timings)
         # A failed attempt is one event, however many requests shared it: one of them carries it.
         carrier, *others = shares
         carrier.deliver(reply)
+        untroubled = replace(reply, troubled=False) if others and reply.troubled else reply
         for share in others:
-            share.deliver(replace(reply, troubled=False))
+            share.deliver(untroubled)
 
     def _fail(self, shares: list[Share], error: ServeError) -> None:
         for share in shares:
@@ -215,7 +251,7 @@ class Batcher:
         finally:
             self._open.discard(ticket)
             dispatcher.remove(ticket)
-        self._around.metrics.stage_duration.labels(model, "queue").observe(ticket.queue_s)
+        self._around.metrics.observe_queue(model, ticket.queue_s)
         return ticket.prediction()
 
     def waiting(self, ref: ModelRef) -> int:

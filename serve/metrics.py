@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
+from typing import Protocol, TypeVar, cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from serve.core.batching import Reason
 from serve.core.errors import Code
 from serve.core.messages import ModelRef, Timings
+
+M = TypeVar("M", Counter, Gauge, Histogram)
 
 UNKNOWN = "unknown"
 PROTOCOLS = ("grpc", "http")
@@ -51,12 +55,32 @@ EJECTION_REASONS = ("lost", "timeout", "overloaded", "unreachable", "missing", "
 BREAKER_STATES = ("closed", "open", "half_open")
 
 
+class Kept(Protocol):
+    """Gives the series of a metric with some label values, where these are never removed.
+
+    `labels` checks its arguments and takes a lock, each time, and every request has ten series.
+    """
+
+    def __call__(self, metric: M, *values: str) -> M:
+        """The same as `metric.labels(*values)`."""
+        ...
+
+
+def _labelled(metric: Counter | Gauge | Histogram, *values: str) -> Counter | Gauge | Histogram:
+    return metric.labels(*values)
+
+
 class Metrics:
-    """The metrics of one gateway process."""
+    """The metrics of one gateway process.
+
+    Attributes:
+        kept: Finds series of models quickly; not for those of engines, which come and go.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register every metric; twice in one registry is an error."""
         self.registry = registry
+        self.kept = cast("Kept", cache(_labelled))
         self._requests()
         self._batches()
         self._engines()
@@ -98,6 +122,11 @@ class Metrics:
         )
         self.batch_release = self._counter(
             "attnserve_batch_release", "Batches, by why they left.", ("model", "reason")
+        )
+        self.batch_target_images = self._gauge(
+            "attnserve_batch_target_images",
+            "Images that make a batch whole while workers are busy, as learned; 0 before the first request.",
+            ("model",),
         )
         self.queue_images = self._gauge(
             "attnserve_queue_images", "Images that wait in the gateway.", ("model",)
@@ -174,6 +203,7 @@ class Metrics:
         for reason in Reason:
             self.batch_release.labels(ref.name, reason.value)
         self.batch_images.labels(ref.name)
+        self.batch_target_images.labels(ref.name)
         self.queue_images.labels(ref.name)
         self.inflight.labels(ref.name)
         self.retries_refused.labels(ref.name)
@@ -212,14 +242,18 @@ class Metrics:
 
     def observe_batch(self, model: str, images: int, reason: Reason) -> None:
         """Count a batch that leaves."""
-        self.batch_images.labels(model).observe(images)
-        self.batch_release.labels(model, reason.value).inc()
+        self.kept(self.batch_images, model).observe(images)
+        self.kept(self.batch_release, model, reason.value).inc()
+
+    def observe_queue(self, model: str, seconds: float) -> None:
+        """Record how long an answered request waited."""
+        self.kept(self.stage_duration, model, "queue").observe(seconds)
 
     def observe_timings(self, model: str, timings: Timings) -> None:
         """Record what the handler spent on a batch."""
-        self.stage_duration.labels(model, "decode").observe(timings.decode_s)
-        self.stage_duration.labels(model, "inference").observe(timings.inference_s)
-        self.stage_duration.labels(model, "encode").observe(timings.encode_s)
+        self.kept(self.stage_duration, model, "decode").observe(timings.decode_s)
+        self.kept(self.stage_duration, model, "inference").observe(timings.inference_s)
+        self.kept(self.stage_duration, model, "encode").observe(timings.encode_s)
 
     def _start_requests(self, model: str, version: str, protocol: str) -> None:
         for outcome in OUTCOME_LABELS:

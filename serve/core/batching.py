@@ -6,15 +6,23 @@ the asyncio shell in `serve.batcher` asks again whenever one of them changes.
 The policy, in words: an idle worker never waits for company (a lone caller pays no window), unless
 `max_queue_delay_s` asks for one; while workers are busy the queue fills; and as soon as a whole
 batch has gathered it is handed over even to a busy worker, up to `prefetch` batches ahead, so that
-the worker finds the next one in its hand when it is done.
+the worker finds the next one in its hand when it is done. What is less than a batch by then sets out
+when the worker should be done by the time it arrives, if it is no smaller than the one that runs and nobody
+is just coming. How many images make a batch whole is learned by `serve.core.growth`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
+
+from serve.core.hand import NEVER, Due, Hand
+
+# Nobody is just coming if nobody has come for this share of the way to a worker and back.
+_QUIET: Final = 0.25
 
 
 class Reason(Enum):
@@ -23,6 +31,7 @@ class Reason(Enum):
     IDLE = "idle"
     FULL = "full"
     DEADLINE = "deadline"
+    AHEAD = "ahead"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +44,8 @@ class Limits:
             message that is too large, which would fail all for the size of one.
         max_queue_images: Most images that may wait; more are refused.
         max_queue_delay_s: How long an idle worker may wait for a batch to fill; 0 means not at all.
-        prefetch: Full batches that may be handed to a busy worker ahead of time.
+        prefetch: Batches that may be handed to a busy worker ahead of time.
+        slack: Share of the throughput that may be given up for shorter batches; 0: none.
     """
 
     max_batch: int
@@ -43,6 +53,7 @@ class Limits:
     max_batch_bytes: int = 64 << 20
     max_queue_delay_s: float = 0.0
     prefetch: int = 1
+    slack: float = 0.02
 
     def __post_init__(self) -> None:
         """Refuse limits under which nothing could ever leave."""
@@ -61,12 +72,16 @@ class Queue:
         deadline: Earliest clock value at which one of the callers gives up.
         urgent: Whether anybody waits for their answers; else they leave for idle workers only, since whoever
             comes next would wait for what was handed over ahead of time.
+        target: Images that make a batch whole; None: as many as are allowed.
+        latest: Clock value at which the latest request came.
     """
 
     images: int
     oldest: float
     deadline: float
     urgent: bool = True
+    target: int | None = None
+    latest: float = -math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +90,25 @@ class Slots:
 
     Attributes:
         ahead: Batches already handed to busy workers ahead of time.
+        due: When a busy worker needs its next batch.
     """
 
     idle: int
     busy: int = 0
     ahead: int = 0
+    due: Due = NEVER
+
+    @classmethod
+    def over(cls, hands: Collection[Hand]) -> Slots:
+        """Those of some engines, by what each has in hand."""
+        idle = busy = ahead = 0
+        due = NEVER
+        for hand in hands:  # once for every request: a loop is quicker than four sums
+            idle += hand.idle
+            busy += hand.busy
+            ahead += hand.ahead
+            due = min(due, hand.due, key=_at)
+        return cls(idle=idle, busy=busy, ahead=ahead, due=due)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,17 +138,26 @@ def decide(queue: Queue, slots: Slots, limits: Limits, now: float) -> Release | 
     Returns:
         A release of 1..max_batch images, or until when to wait.
     """
-    full = queue.images >= limits.max_batch
-    if full and (slots.idle or (queue.urgent and slots.ahead < limits.prefetch * slots.busy)):
-        return Release(images=limits.max_batch, reason=Reason.FULL)
-    if not slots.idle:
+    whole = min(queue.target or limits.max_batch, limits.max_batch)
+    if not slots.idle and not (queue.urgent and slots.ahead < limits.prefetch * slots.busy):
         return Wait()
-    if limits.max_queue_delay_s <= 0.0:
-        return Release(images=queue.images, reason=Reason.IDLE)
-    # A caller whose deadline falls inside the window is served with half of its time left to compute in.
-    patience = min(limits.max_queue_delay_s, (queue.deadline - queue.oldest) / 2)
-    due = queue.oldest + patience
-    return Release(images=queue.images, reason=Reason.DEADLINE) if now >= due else Wait(until=due)
+    if queue.images >= whole:
+        return Release(images=whole, reason=Reason.FULL)
+    due, reason = (-math.inf, Reason.IDLE) if slots.idle else (_ahead_at(queue, slots.due), Reason.AHEAD)
+    if limits.max_queue_delay_s > 0.0:
+        # A caller whose deadline falls inside the window is served with half of its time left to compute in.
+        patience = min(limits.max_queue_delay_s, (queue.deadline - queue.oldest) / 2)
+        due, reason = max(due, queue.oldest + patience), Reason.DEADLINE
+    return Release(images=queue.images, reason=reason) if now >= due else Wait(until=due)
+
+
+def _ahead_at(queue: Queue, due: Due) -> float:
+    """When what waits may be handed to a busy worker, the clock's value; infinity: not as it is.
+
+    Only where that costs no company: batches that become smaller cost all processors more than they gain by a
+    worker that need not wait.
+    """
+    return max(due.at, queue.latest + _QUIET * due.way_s) if queue.images >= due.images else math.inf
 
 
 def choose(queues: Sequence[Queue], slots: Slots, limits: Limits, now: float) -> tuple[int, Release] | Wait:
@@ -148,3 +186,7 @@ def choose(queues: Sequence[Queue], slots: Slots, limits: Limits, now: float) ->
         until = min(until, decision.until)
         slots = Slots(idle=slots.idle)
     return Wait(until=until)
+
+
+def _at(due: Due) -> float:
+    return due.at

@@ -9,100 +9,16 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from itertools import takewhile
-
-import numpy as np
 
 from serve.core.batching import Limits, Queue
 from serve.core.errors import DeadlineError, OverloadedError
-from serve.core.messages import NOTHING_SPENT, BatchReply, Items, Prediction, Timings
-from serve.core.query import Query
+from serve.core.growth import Growth
+from serve.core.messages import Items
+from serve.core.ticket import Share, Ticket
 
 # Whose requests wait behind all others: nobody waits for their answers. No token can have that name.
 BACKGROUND = "\0mirror"
-
-
-@dataclass(eq=False, slots=True)
-class Ticket:
-    """One request on its way through a lane.
-
-    Attributes:
-        principal: Whose it is; each gets its fair share of a lane.
-        arrived: Clock value, in seconds.
-        deadline: Clock value, in seconds, at which the caller stops waiting.
-        end: Called with None when all rows are there, or with the error that the caller gets; again is
-            no error, the first call counts.
-        taken: Images released so far.
-        queue_s: Seconds from arrival to the latest release.
-        pieces: The rows that have come back, by the index of their first image.
-    """
-
-    query: Query
-    arrived: float
-    deadline: float
-    end: Callable[[Exception | None], None]
-    principal: str = "anonymous"
-    taken: int = 0
-    queue_s: float = 0.0
-    timings: Timings = NOTHING_SPENT
-    pieces: dict[int, BatchReply] = field(default_factory=dict)
-
-    @property
-    def waiting(self) -> int:
-        """Images not yet released."""
-        return self.query.items.count - self.taken
-
-    def take(self, most: int, now: float) -> tuple[int, Items]:
-        """Release up to `most` images; returns where they start, and them."""
-        start, stop = self.taken, min(self.query.items.count, self.taken + most)
-        self.taken = stop
-        self.queue_s = now - self.arrived
-        return start, self.query.items.cut(start, stop)
-
-    def fill(self, start: int, piece: BatchReply) -> None:
-        """Keep the rows of images start.. and finish when they are all there."""
-        self.pieces[start] = piece
-        self.timings = self.timings.plus(piece.timings)
-        if sum(part.count for part in self.pieces.values()) == self.query.items.count:
-            self.end(None)
-
-    def prediction(self) -> Prediction:
-        """All rows, in the request's order."""
-        pieces = sorted(self.pieces.items())
-        return Prediction(
-            status=tuple(code for _, piece in pieces for code in piece.status),
-            messages={start + i: text for start, piece in pieces for i, text in piece.messages.items()},
-            outputs={
-                name: np.concatenate([piece.outputs[name] for _, piece in pieces])
-                for name in self.query.wants
-            },
-            queue_s=self.queue_s,
-            timings=self.timings,
-            troubled=any(piece.troubled for piece in self.pieces.values()),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
-    """Which rows of a batch belong to whom: rows at..at+count-1 are the ticket's images start.. ."""
-
-    ticket: Ticket
-    start: int
-    at: int
-    count: int
-
-    def deliver(self, reply: BatchReply) -> None:
-        """Give the ticket its own rows of the batch's reply."""
-        own = range(self.at, self.at + self.count)
-        rows = slice(own.start, own.stop)
-        piece = replace(
-            reply,
-            status=reply.status[rows],
-            messages={i - self.at: text for i, text in reply.messages.items() if i in own},
-            outputs={name: values[rows] for name, values in reply.outputs.items()},
-        )
-        self.ticket.fill(self.start, piece)
 
 
 class Lane:
@@ -112,6 +28,10 @@ class Lane:
     served least, counted from when it came, as in start-time fair queueing (Goyal, Vin and Cheng, 1996, eq. 4
     and 5, with the images that are really served for lengths). Among one's own requests the lowest priority
     number goes first, then first come, first served; with one principal that is all there is to it.
+
+    Attributes:
+        images: Images that wait.
+        growth: How long its batches take.
     """
 
     def __init__(self, limits: Limits, on_change: Callable[[int], None]) -> None:
@@ -122,6 +42,8 @@ class Lane:
             on_change: Told by how many the number of images that wait has changed.
         """
         self.images = 0
+        self.growth = Growth(limits.max_batch, limits.slack)
+        self._latest = -math.inf
         self._limits = limits
         self._on_change = on_change
         # By principal, those only who have something waiting, and for each its images.
@@ -142,6 +64,8 @@ class Lane:
             oldest=self._next().arrived if self._queues else math.inf,
             deadline=min(deadlines, default=math.inf),
             urgent=callers > 0,
+            target=self.growth.target,
+            latest=self._latest,
         )
 
     def ahead(self, ticket: Ticket) -> int:
@@ -172,6 +96,7 @@ class Lane:
         while behind and queue[behind - 1].query.priority > ticket.query.priority:
             behind -= 1
         queue.insert(behind, ticket)
+        self._latest = ticket.arrived
         self._count(ticket, ticket.waiting)
 
     def remove(self, ticket: Ticket) -> None:
@@ -195,11 +120,19 @@ class Lane:
             message = f"model {ticket.query.ref.name!r}: no answer could have come before the deadline"
             ticket.end(DeadlineError(message))
 
-    def gather(self, images: int, now: float) -> tuple[list[Share], list[Items]]:
-        """Release up to that many images, at least one: whose each is, and the images themselves."""
+    def gather(self, images: int, now: float, begin: float) -> tuple[list[Share], list[Items]]:
+        """Release up to that many images, at least one, for a worker that can begin at `begin`.
+
+        Fewer leave where company would make somebody late, unless more than a batch waits: then small batches
+        would make those late who come after.
+
+        Returns:
+            Whose each is, and the images themselves.
+        """
         shares: list[Share] = []
         parts: list[Items] = []
         at = size = 0
+        soon = begin + self.growth.whole_s(images) if self.images <= images else -math.inf
         while at < images and self._queues:
             ticket = self._next()
             # Whoever waits for an answer must not wait for images that nobody waits for.
@@ -212,6 +145,8 @@ class Lane:
             shares.append(Share(ticket=ticket, start=start, at=at, count=items.count))
             parts.append(items)
             at += items.count
+            if ticket.deadline < soon:
+                images = self.growth.in_time(at, images, ticket.deadline - begin)
             if ticket.principal != BACKGROUND:
                 self._virtual_time = self._served[ticket.principal]
             self._served[ticket.principal] += items.count

@@ -182,6 +182,11 @@ class Timings:
     inference_s: float
     encode_s: float
 
+    @property
+    def total_s(self) -> float:
+        """All of them together."""
+        return self.decode_s + self.inference_s + self.encode_s
+
     def plus(self, other: Timings) -> Timings:
         """The two together."""
         return Timings(

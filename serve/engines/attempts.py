@@ -157,7 +157,9 @@ class Attempts:
         if one.hedged or len(one.running) != 1:
             return None
         ((holder, begun),) = one.running.values()
-        most = patience([other.pace for other in self._good(holder)], one.batch.count, one.limits.patience_s)
+        # It may wait there for one that is larger.
+        images = max(one.batch.count, holder.hand.largest)
+        most = patience([other.pace for other in self._good(holder)], images, one.limits.patience_s)
         if most is None:
             return None
         least = 0.0 if self._has_another(one, holder) else _LOOK_S

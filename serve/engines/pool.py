@@ -17,6 +17,7 @@ import structlog
 from serve.core.batching import Slots
 from serve.core.budget import RetryBudget
 from serve.core.errors import DeadlineError, EngineError, InvalidRequestError, UnavailableError
+from serve.core.hand import UNFORESEEN, Foresight
 from serve.core.merge import batch_of, images_of
 from serve.core.messages import Batch, BatchReply, ModelRef
 from serve.core.standing import Rules
@@ -147,8 +148,12 @@ class EnginePool:
         known = [fastest for one in self._roster.usable(ref) if (fastest := one.pace.fastest()) is not None]
         return min(known, default=0.0)
 
-    def take(self, ref: ModelRef) -> Seat:
+    def take(self, ref: ModelRef, foresight: Foresight = UNFORESEEN) -> Seat:
         """Take room at an engine, for `predict`.
+
+        Args:
+            ref: Which version is to run.
+            foresight: How long it should take.
 
         Raises:
             UnavailableError: No engine gets batches of that version.
@@ -157,7 +162,7 @@ class EnginePool:
         if holder is None:
             message = f"model {ref.name!r} version {ref.version}: {self.why(ref)}"
             raise UnavailableError(message, retry_after_s=1.0)
-        self._roster.enter(holder)
+        self._roster.enter(holder, foresight)
         self._unanswered[ref] += 1
         return Seat(holder)
 

@@ -13,6 +13,7 @@ import structlog
 
 from serve.core.batching import Slots
 from serve.core.errors import EngineError
+from serve.core.hand import UNFORESEEN, Foresight, Hand
 from serve.core.messages import ModelRef
 from serve.core.pace import Pace, is_slow, is_slower
 from serve.core.standing import Rules, Standing, State
@@ -31,7 +32,7 @@ class Holder:
 
     Attributes:
         contents_sha256: Of the archive that it held when it came; "" when nobody looked.
-        running: Batches of this version that it has in hand.
+        hand: Batches of this version that it has in hand.
         answered_at: Clock value, in seconds, of its latest answer.
         rests_until: Clock value, in seconds, until which it gets no other batch where others can take it.
         problem: Public text of the failure that ejected it.
@@ -39,10 +40,10 @@ class Holder:
 
     ref: ModelRef
     engine: Engine
+    hand: Hand
     contents_sha256: str = ""
     standing: Standing = field(default_factory=Standing)
     pace: Pace = field(default_factory=Pace)
-    running: int = 0
     answered_at: float = -math.inf
     rests_until: float = -math.inf
     problem: str = ""
@@ -89,7 +90,7 @@ class Roster:
         if self.get(ref, engine) is not None:
             return False
         self._metrics.start_engine(engine.name, ref.name)
-        holder = Holder(ref=ref, engine=engine, contents_sha256=contents_sha256)
+        holder = Holder(ref, engine, Hand(self._options.workers), contents_sha256)
         self._holders.setdefault(ref, []).append(holder)
         self._show(holder)
         return True
@@ -128,15 +129,12 @@ class Roster:
 
     def slots(self, ref: ModelRef) -> Slots:
         """Room for a version."""
-        workers, loads = self._options.workers, [holder.running for holder in self._rested(ref)]
-        return Slots(
-            idle=sum(max(0, workers - load) for load in loads),
-            busy=sum(min(workers, load) for load in loads),
-            ahead=sum(max(0, load - workers) for load in loads),
-        )
+        return Slots.over([holder.hand for holder in self._rested(ref)])
 
     def choose(self, ref: ModelRef, besides: Iterable[Holder] = ()) -> Holder | None:
         """The less loaded of two drawn at random from those with the most room; None when there is nobody.
+
+        Where nobody is idle it is the one that is known to be so first.
 
         Two random choices are almost as good as looking at all, and many gateways that do so do not all
         run to the same engine: Mitzenmacher, The Power of Two Choices, 2001.
@@ -146,21 +144,23 @@ class Roster:
         ]
         if not holders:
             return None
-        idle = [holder for holder in holders if holder.running < self._options.workers]
-        least = min(holder.running for holder in holders)
-        candidates = idle or [holder for holder in holders if holder.running == least]
+        idle = [holder for holder in holders if holder.hand.idle]
+        least = min(holder.hand.count for holder in holders)
+        candidates = idle or [holder for holder in holders if holder.hand.count == least]
+        soonest = min(holder.hand.due.at for holder in candidates)
+        candidates = [holder for holder in candidates if holder.hand.due.at == soonest]
         drawn = random.sample(candidates, min(2, len(candidates)))
         return min(drawn, key=lambda holder: self._in_hand[holder.engine.name])
 
-    def enter(self, holder: Holder) -> None:
+    def enter(self, holder: Holder, foresight: Foresight = UNFORESEEN) -> None:
         """A batch goes to that engine."""
-        holder.running += 1
+        holder.hand.enter(self._clock(), foresight)
         self._in_hand[holder.engine.name] += 1
         self._running[holder.ref] += 1
 
     def leave(self, holder: Holder) -> None:
         """The engine is done with a batch, or we with the engine."""
-        holder.running -= 1
+        holder.hand.leave(self._clock())
         self._in_hand[holder.engine.name] -= 1
         self._running[holder.ref] -= 1
 

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serve.core.batching import Limits, Queue, Reason, Release, Slots, Wait, choose, decide
+from serve.core.hand import NEVER, Due
 
 LIMITS = Limits(max_batch=16, max_queue_images=1000)
+DUE = Due(at=10.0, images=3, way_s=0.4)
 IDLE, BUSY = Slots(idle=1), Slots(idle=0, busy=1)
 
 
@@ -100,7 +102,43 @@ def test_limits_under_which_nothing_leaves_are_refused(name: str) -> None:
         Limits(**({"max_batch": 1, "max_queue_images": 1} | {name: 0}))
 
 
-SLOTS = st.builds(Slots, idle=st.integers(0, 3), busy=st.integers(0, 3), ahead=st.integers(0, 6))
+def test_what_waits_sets_out_in_time_for_a_busy_worker() -> None:
+    """One way before it is done; not while somebody is just coming, nor as a smaller batch than its own."""
+    slots = Slots(idle=0, busy=1, due=DUE)
+    assert decide(queue(3), slots, LIMITS, now=9.9) == Wait(until=10.0)
+    assert decide(queue(3), slots, LIMITS, now=10.0) == Release(images=3, reason=Reason.AHEAD)
+    assert decide(queue(2), slots, LIMITS, now=10.0) == Wait()
+    just_came = Queue(images=3, oldest=0.0, deadline=math.inf, latest=9.95)
+    assert decide(just_came, slots, LIMITS, now=10.0) == Wait(until=9.95 + 0.1)
+    assert decide(queue(3), Slots(idle=0, busy=1, ahead=1, due=DUE), LIMITS, now=10.0) == Wait()
+    mirrored = Queue(images=3, oldest=0.0, deadline=math.inf, urgent=False)
+    assert decide(mirrored, slots, LIMITS, now=10.0) == Wait()
+
+
+def test_a_window_holds_back_what_would_be_handed_ahead() -> None:
+    """Whoever asks for company gets it before a busy worker, too."""
+    limits = Limits(max_batch=16, max_queue_images=1000, max_queue_delay_s=5.0)
+    slots = Slots(idle=0, busy=1, due=DUE)
+    assert decide(queue(3, oldest=8.0), slots, limits, now=10.0) == Wait(until=13.0)
+    assert decide(queue(3, oldest=8.0), slots, limits, now=13.0).images == 3  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("slots", [IDLE, BUSY])
+def test_a_learned_size_makes_a_batch_whole(slots: Slots) -> None:
+    """That many leave as a full batch, however many more are allowed; never more than are."""
+    waiting = Queue(images=40, oldest=0.0, deadline=math.inf, target=5)
+    assert decide(waiting, slots, LIMITS, now=0.0) == Release(images=5, reason=Reason.FULL)
+    greedy = Queue(images=40, oldest=0.0, deadline=math.inf, target=99)
+    assert decide(greedy, slots, LIMITS, now=0.0) == Release(images=16, reason=Reason.FULL)
+
+
+SLOTS = st.builds(
+    Slots,
+    idle=st.integers(0, 3),
+    busy=st.integers(0, 3),
+    ahead=st.integers(0, 6),
+    due=st.one_of(st.just(NEVER), st.builds(Due, st.floats(0, 200), st.integers(0, 20), st.floats(0, 1))),
+)
 ANY_LIMITS = st.builds(
     Limits,
     max_batch=st.integers(1, 20),
@@ -109,7 +147,13 @@ ANY_LIMITS = st.builds(
     prefetch=st.integers(0, 3),
 )
 QUEUES = st.builds(
-    queue, st.integers(1, 50), st.floats(0, 100), st.one_of(st.floats(0, 200), st.just(math.inf))
+    Queue,
+    images=st.integers(1, 50),
+    oldest=st.floats(0, 100),
+    deadline=st.one_of(st.floats(0, 200), st.just(math.inf)),
+    urgent=st.booleans(),
+    target=st.one_of(st.none(), st.integers(1, 30)),
+    latest=st.floats(0, 100),
 )
 
 
@@ -118,15 +162,20 @@ QUEUES = st.builds(
 def test_a_decision_is_always_allowed(waiting: Queue, slots: Slots, limits: Limits, wait: float) -> None:
     """A release fits the queue, the batch and the room; a wait has its reason and its end."""
     now = waiting.oldest + wait
+    whole = min(waiting.target or limits.max_batch, limits.max_batch)
     decision = decide(waiting, slots, limits, now)
+    room = waiting.urgent and slots.ahead < limits.prefetch * slots.busy
     if isinstance(decision, Release):
-        assert 1 <= decision.images <= min(waiting.images, limits.max_batch)
-        ahead = decision.images == limits.max_batch and slots.ahead < limits.prefetch * slots.busy
-        assert slots.idle or ahead
+        assert 1 <= decision.images <= min(waiting.images, whole)
+        assert slots.idle or room
+        assert slots.idle or decision.images == whole or now >= slots.due.at
     elif slots.idle:
         assert now < decision.until <= waiting.oldest + limits.max_queue_delay_s
     else:
-        assert decision.until == math.inf
+        assert now < decision.until
+        assert room or decision.until == math.inf
+    if slots.idle and not limits.max_queue_delay_s:
+        assert isinstance(decision, Release), "an idle worker never waits"
 
 
 @dataclass

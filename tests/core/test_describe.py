@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from serve.core.card import AttentionBlock, ModelCard
 from serve.core.catalog import ModelConfig, ModelMetadata, TensorSpec
 from serve.core.describe import model_config, model_metadata
@@ -65,6 +67,15 @@ def test_a_net_with_gates_tells_their_layout() -> None:
     )
 
 
+def test_the_served_recipe_is_told_where_it_is_known() -> None:
+    """In the metadata and in the configuration, with why no other is served."""
+    told = replace(card("none"), recipe="cpu-bf16", recipe_reasons=("cpu-fused: no",))
+    expected = {"recipe": "cpu-bf16", "recipe_reasons": '["cpu-fused: no"]'}
+    assert model_metadata(told, ("2",)).properties.items() >= expected.items()
+    assert model_config(told, max_queue_delay_s=0.0).parameters == expected
+    assert not model_config(card("none"), max_queue_delay_s=0.0).parameters
+
+
 def test_the_configuration_is_what_load_generators_read() -> None:
     """The largest warmed-up batch and the window in microseconds."""
     assert model_config(card("none"), max_queue_delay_s=0.0005) == ModelConfig(
@@ -78,3 +89,10 @@ def test_the_configuration_is_what_load_generators_read() -> None:
         preferred_batch_sizes=(8,),
         max_queue_delay_us=500,
     )
+
+
+def test_the_decoder_of_the_worker_is_told() -> None:
+    """Beside the recipe, where the worker names it; an older one does not."""
+    told = replace(card("none"), recipe="portable", decoder="simplejpeg")
+    assert model_config(told, max_queue_delay_s=0).parameters["decoder"] == "simplejpeg"
+    assert "decoder" not in model_config(replace(told, decoder=""), max_queue_delay_s=0).parameters

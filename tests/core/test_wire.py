@@ -105,6 +105,21 @@ def test_a_description_is_read() -> None:
     assert unpack(frame({"count": 0, "describe": entry})) == Description(**entry)
 
 
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"recipe": 5}, "recipe is a int, must be a str"),
+        ({"recipe_reasons": "none"}, "recipe_reasons is a str, must be a list"),
+        ({"recipe_reasons": ["a", 5]}, "recipe_reasons must be a list of strings"),
+    ],
+)
+def test_what_a_worker_says_of_its_recipe_is_checked(told: dict[str, Any], words: str) -> None:
+    """It may be left out, but where it is there it is text."""
+    entry = {"signature": {}, "contents_sha256": "ab", "device": "cpu", "handler": "1"}
+    with pytest.raises(WireError, match=words):
+        unpack(frame({"count": 0, "describe": entry | told}))
+
+
 def test_a_refusal_carries_the_workers_words() -> None:
     """A request that the worker refused as a whole is told apart from a broken reply."""
     with pytest.raises(RefusedBatchError, match="no such output") as refused:

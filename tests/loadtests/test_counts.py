@@ -24,11 +24,12 @@ from loadtests.tally import Kind, Tally, differences, grpc_outcome, http_outcome
 from serve.core import messages
 from serve.core.batching import Limits
 from serve.core.errors import OverloadedError, TooLargeError
-from serve.core.lane import Lane, Ticket
+from serve.core.lane import Lane
 from serve.core.messages import Items, ModelRef
 from serve.core.query import Query
 from serve.core.ratelimit import RateLimiter
 from serve.core.room import Room
+from serve.core.ticket import Ticket
 from serve.edge.proto_bounds import check_bounds
 from serve.edge.status import STATUSES
 from serve.metrics import OUTCOME_LABELS, Metrics

@@ -98,7 +98,7 @@ async def test_a_window_leaves_time_to_answer() -> None:
 @in_virtual_time
 async def test_a_large_request_comes_back_in_order() -> None:
     """Forty images go in three batches, share them with others, and come back as one answer in order."""
-    house = House(pace=Pace(image_s=0.1))
+    house = House(pace=Pace(batch_s=0.1, image_s=0.1))
     images = numbered(40)
     before, large, after = house.ask((b"x",)), house.ask(images), house.ask((b"y",))
     assert await large == classes(images)

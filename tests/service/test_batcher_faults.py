@@ -16,8 +16,8 @@ from serve.core.errors import (
     ServeError,
     UnavailableError,
 )
-from serve.core.lane import Ticket
 from serve.core.messages import Batch, BatchReply, ModelRef
+from serve.core.ticket import Ticket
 from serve.engines.fake import BAD_IMAGE, FakeEngine, Pace
 from serve.engines.pool import PoolOptions
 from tests.service.house import (

@@ -30,6 +30,7 @@ PROMISED = {
     "attnserve_stage_duration_seconds": ("histogram", {"model", "stage"}),
     "attnserve_batch_images": ("histogram", {"model"}),
     "attnserve_batch_release": ("counter", {"model", "reason"}),
+    "attnserve_batch_target_images": ("gauge", {"model"}),
     "attnserve_images": ("counter", {"model", "version", "outcome"}),
     "attnserve_inflight_requests": ("gauge", {"model"}),
     "attnserve_queue_images": ("gauge", {"model"}),

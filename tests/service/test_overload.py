@@ -15,8 +15,8 @@ import pytest
 
 from serve.core.batching import Limits
 from serve.core.errors import DeadlineError, OverloadedError
-from serve.core.lane import Ticket
 from serve.core.query import DEFAULT_PRIORITY
+from serve.core.ticket import Ticket
 from serve.engines.fake import Pace
 from tests.service.house import CARD, House, query_of
 from tests.service.virtual_time import clock, in_virtual_time

@@ -42,7 +42,7 @@ def breakers(house: House, engine: FakeEngine) -> list[str]:
 @in_virtual_time
 async def test_an_engine_comes_back_however_busy_the_others_are() -> None:
     """That another one is too busy to be compared with in time is nothing against it."""
-    house = House(engines=2, pace=Pace(image_s=0.2))
+    house = House(engines=2, pace=Pace(batch_s=0.4, image_s=0.2))
     back, busy = house.held
     house.pool.fail(REF, back, GONE)
     await callers(house, 64, until=60.0)
