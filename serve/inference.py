@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from serve.batcher import Batcher
@@ -44,10 +44,10 @@ class Progress:
     prediction: Prediction | None = None
     outcome: str = OK
 
-    def images_by_outcome(self) -> Counter[str]:
+    def images_by_outcome(self) -> Mapping[str, int]:
         """Images of the request by how each ended: all as the request did, unless it was answered."""
-        if self.prediction is None or self.outcome != OK:
-            return Counter({self.outcome: self.images})
+        if self.prediction is None or self.outcome != OK or not any(self.prediction.status):
+            return {self.outcome: self.images}
         return Counter(OUTCOMES[fault(status).code] if status else OK for status in self.prediction.status)
 
 
@@ -107,7 +107,7 @@ class Inference:
         if not tried_before:
             self._rates.take(call.principal, query.items.count, self._clock())
         deadline = self._deadline(query, call, progress)
-        with self._metrics.inflight.labels(card.ref.name).track_inprogress():
+        with self._metrics.kept(self._metrics.inflight, card.ref.name).track_inprogress():
             progress.prediction = await self._batcher.predict(card, query, deadline, call.principal)
         return Answer(compose(query, progress.prediction, card), progress.prediction)
 

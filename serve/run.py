@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -79,10 +80,20 @@ def run(
 
 async def _work(gateway: Gateway, when_ready: WhenReady | None) -> None:
     await gateway.start()
+    _let_be()
     async with asyncio.TaskGroup() as group:
         group.create_task(gateway.run())
         if when_ready is not None:
             group.create_task(_then(when_ready, gateway))
+
+
+def _let_be() -> None:
+    """Spare the garbage collector what stays for good: modules, routes, metrics.
+
+    It would look through all of that again and again, for 5 to 10 % of the CPU that a request takes.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 async def _then(when_ready: WhenReady, gateway: Gateway) -> None:

@@ -253,20 +253,20 @@ class Service:
         metrics, ref = self._parts.metrics, progress.ref
         duration = self._parts.clock() - progress.started
         served = (ref.name, ref.version) if ref else (UNKNOWN, "")
-        metrics.requests.labels(*served, call.protocol, progress.outcome).inc()
-        metrics.request_duration.labels(*served, call.protocol).observe(duration)
+        metrics.kept(metrics.requests, *served, call.protocol, progress.outcome).inc()
+        metrics.kept(metrics.request_duration, *served, call.protocol).observe(duration)
         if ref is None:
             return
         images = progress.images_by_outcome()
         for outcome, count in images.items():
-            metrics.images.labels(*served, outcome).inc(count)
+            metrics.kept(metrics.images, *served, outcome).inc(count)
         if progress.outcome != OK or progress.prediction is None:
             self._parts.usage.failed(ref, duration)
             return
         self._parts.usage.served(
             ref,
             Served(
-                images=images[OK],
+                images=images.get(OK, 0),
                 duration_s=duration,
                 queue_s=progress.prediction.queue_s,
                 timings=progress.prediction.timings,

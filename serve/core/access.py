@@ -48,6 +48,11 @@ class Access:
     tokens: tuple[Token, ...] = ()
     certified: Role | None = None
 
+    @property
+    def asks_certificate(self) -> bool:
+        """Whether the name in a caller's certificate makes a difference now."""
+        return not self.tokens and self.certified is not None
+
     def authorize(self, authorization: str | None, needs: Role, certificate: str | None = None) -> str:
         """Say whose request it is.
 

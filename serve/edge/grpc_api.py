@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -38,6 +38,8 @@ from serve.service import Service
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 PROCESS = "gateway"  # the name under which grpc.health.v1 tells that the process runs
+
+Metadata = Iterable[tuple[str, str | bytes]]
 
 _SERVING = {
     True: health_pb2.HealthCheckResponse.SERVING,
@@ -176,7 +178,8 @@ def _options(limits: EdgeLimits) -> list[tuple[str, int]]:
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # ... and lets them look for us
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.so_reuseport", 0),  # a second server on the same port must fail, not share it
+        # Unless ports are to be shared, a second server on the same one must fail.
+        ("grpc.so_reuseport", int(limits.share_ports)),
     ]
 
 
@@ -210,7 +213,7 @@ def _rows_handler(rpc: RowsRpc, door: _Door) -> grpc.RpcMethodHandler[Any, Any]:
     return grpc.stream_stream_rpc_method_handler(cast("Any", handle))  # as below
 
 
-async def _asked(rpc: Rpc | RowsRpc, context: Context, door: _Door, share: Share) -> tuple[Message, Call]:
+async def _asked(rpc: Rpc | RowsRpc, context: Context, door: _Door, share: Share) -> tuple[Any, Call]:
     """Let the caller in, and read what it asks."""
     with _watched(door.service, rpc, context):
         call = _call(context, door.access, rpc.needs)
@@ -218,9 +221,11 @@ async def _asked(rpc: Rpc | RowsRpc, context: Context, door: _Door, share: Share
         return await _read(rpc, context, door.limits, share), call
 
 
-async def _read(rpc: Rpc | RowsRpc, context: Context, limits: EdgeLimits, share: Share) -> Message:
+async def _read(
+    rpc: Rpc | RowsRpc, context: Context, limits: EdgeLimits, share: Share
+) -> Message | oip_proto.InferMessage:
     if rpc.infers:
-        return oip_proto.parse(rpc.request, await read_message(context, limits, share))
+        return oip_proto.parse_infer(await read_message(context, limits, share))
     if rpc.bulk:
         data = await read_bulk_message(context, limits, share)
         return oip_proto.parse(rpc.request, data, MAX_BULK_FIELDS)
@@ -253,18 +258,19 @@ def _stream_handler(streams: Streams, access: Access, service: Service) -> grpc.
 
 
 def _call(context: Context, access: Access, needs: Role | None) -> Call:
-    principal = ANONYMOUS if needs is None else _authorize(context, access, needs)
+    metadata = context.invocation_metadata() or ()
+    principal = ANONYMOUS if needs is None else _authorize(context, metadata, access, needs)
     remaining = cast("float | None", context.time_remaining())  # None without one, whatever the stubs say
     deadline = None if remaining is None else time.monotonic() + remaining
-    unit = None if needs is None else only_unit(_metadata(context, UNIT))
+    unit = None if needs is None else only_unit(_values(metadata, UNIT))
     return Call(protocol="grpc", deadline=deadline, principal=principal, unit=unit)
 
 
-def _authorize(context: Context, access: Access, needs: Role) -> str:
-    given = _metadata(context, "authorization")
-    certificate = name_from_grpc(context.auth_context())
-    return access.authorize(only_one(given), needs, certificate)
+def _authorize(context: Context, metadata: Metadata, access: Access, needs: Role) -> str:
+    # gRPC takes a while to say who is at the other end.
+    certificate = name_from_grpc(context.auth_context()) if access.asks_certificate else None
+    return access.authorize(only_one(_values(metadata, "authorization")), needs, certificate)
 
 
-def _metadata(context: Context, name: str) -> list[str]:
-    return [str(value) for key, value in context.invocation_metadata() or () if key == name]
+def _values(metadata: Metadata, name: str) -> list[str]:
+    return [str(value) for key, value in metadata if key == name]

@@ -105,10 +105,10 @@ class InferenceApi:
         metadata = self._service.model_metadata(request.name, request.version)
         return oip_proto_catalog.encode_metadata(metadata)
 
-    async def model_infer(self, request: pb.ModelInferRequest, call: Call) -> pb.ModelInferResponse:
+    async def model_infer(self, request: oip_proto.InferMessage, call: Call) -> pb.ModelInferResponse:
         """One inference; the answer is raw if, and only if, the request was."""
         with refusals(self._service, call.protocol):
-            decoded, raw = oip_proto.decode_infer(request)
+            decoded, raw = oip_proto.decode_infer(request.message, request.raw)
         return oip_proto.encode_infer(await self._service.infer(decoded, call), raw=raw)
 
     async def model_config(self, request: pb.ModelConfigRequest, _call: Call) -> pb.ModelConfigResponse:

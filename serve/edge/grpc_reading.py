@@ -47,7 +47,7 @@ async def read_message(context: Context, limits: EdgeLimits, share: Share) -> by
         NoMessageError: The caller has none to send, or no more.
     """
     try:
-        async with asyncio.timeout(limits.body_timeout_s) as patience:
+        async with asyncio.timeout(None) as patience:
             slow = _Slow(limits, share, patience)
             try:
                 message = await context.read()
@@ -100,16 +100,19 @@ async def _taken(message: object, share: Share) -> bytes:
 
 
 class _Slow:
-    """Makes a message that comes slowly count as one of the largest size, or ends the wait for it.
+    """Makes a message that comes slowly count as one of the largest size, and ends the wait for it in time.
+
+    One timer does both, since hardly any message lives to see it.
 
     Attributes:
-        refusal: Why the wait was ended.
+        refusal: Why the wait was ended early.
     """
 
     def __init__(self, limits: EdgeLimits, share: Share, patience: asyncio.Timeout) -> None:
         self.refusal: OverloadedError | None = None
         self._limits, self._share, self._patience = limits, share, patience
-        self._timer = asyncio.get_running_loop().call_later(SLOW_S, self._count)
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(min(SLOW_S, limits.body_timeout_s), self._count)
 
     def end(self) -> None:
         """Give back what was taken meanwhile."""
@@ -118,12 +121,15 @@ class _Slow:
 
     def _count(self) -> None:
         limits = self._limits
+        left = limits.body_timeout_s - SLOW_S
         try:
-            # Slow ones may fill half of the room, so that the others always find some.
-            self._share.take(limits.max_message_bytes, leave=limits.room.most // 2)
+            if left > 0:
+                # Slow ones may fill half of the room, so that the others always find some.
+                self._share.take(limits.max_message_bytes, leave=limits.room.most // 2)
         except OverloadedError as error:
             self.refusal = error
-            self._patience.reschedule(0)
+            left = 0
+        self._patience.reschedule(self._loop.time() + left)
 
 
 async def abort(context: Context, problem: Failure) -> NoReturn:

@@ -113,8 +113,8 @@ class Streams:
                 with refusals(self._service, "grpc"):
                     call = allow()
                     share.take(len(data))
-                    request = oip_proto.parse(pb.ModelInferRequest, data)
-                request_id = request.id
+                    request = oip_proto.parse_infer(data)
+                request_id = request.message.id
                 response = await self._api.model_infer(request, call)
         except Exception as err:  # noqa: BLE001  the last line of defence; failure() logs bugs
             # The id lets the caller tell which of its messages failed.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
@@ -11,10 +12,24 @@ from serve.core.errors import InvalidRequestError
 from serve.core.messages import InferRequest, InferResponse, Parameter, RequestedOutput, Tensor
 from serve.edge import tensors
 from serve.edge.proto_bounds import check_bounds
+from serve.edge.proto_raw import without_raw
 from serve.edge.tensors import show
 from serve.pb import open_inference_pb2 as pb
 
 M = TypeVar("M", bound=Message)
+
+
+class InferMessage(NamedTuple):
+    """A parsed inference request.
+
+    Attributes:
+        message: Without its raw tensors, unless they are of the message itself.
+        raw: `raw_input_contents`.
+    """
+
+    message: pb.ModelInferRequest
+    raw: Sequence[bytes | memoryview]
+
 
 # The field of InferTensorContents that holds a datatype's elements; FP16 and BF16 have none.
 CONTENTS_FIELDS: Mapping[str, str] = {
@@ -56,8 +71,24 @@ def parse(kind: type[M], data: bytes, max_fields: int | None = None) -> M:
         ) from None
 
 
-def decode_infer(message: pb.ModelInferRequest) -> tuple[InferRequest, bool]:
+def parse_infer(data: bytes) -> InferMessage:
+    """Parse an inference request; its raw tensors stay where they are. Raises as `parse`."""
+    split = without_raw(data)
+    if split is not None:
+        with contextlib.suppress(DecodeError):  # which is put into words for all of the bytes
+            return InferMessage(pb.ModelInferRequest.FromString(split.head), split.raw)
+    message = parse(pb.ModelInferRequest, data)
+    return InferMessage(message, message.raw_input_contents)
+
+
+def decode_infer(
+    message: pb.ModelInferRequest, raw: Sequence[bytes | memoryview] | None = None
+) -> tuple[InferRequest, bool]:
     """Read an inference request.
+
+    Args:
+        message: The request.
+        raw: Its raw tensors; None: they are in the message.
 
     Returns:
         The request, and whether its tensors came raw; the response has to follow it in that.
@@ -66,7 +97,7 @@ def decode_infer(message: pb.ModelInferRequest) -> tuple[InferRequest, bool]:
         InvalidRequestError: It breaks a rule of the protocol.
         UnsupportedError: It points to shared memory.
     """
-    raw = message.raw_input_contents
+    raw = message.raw_input_contents if raw is None else raw
     if raw and len(raw) != len(message.inputs):
         raise InvalidRequestError(
             f"raw_input_contents: {len(raw)} entries for {len(message.inputs)} inputs, "
@@ -129,7 +160,7 @@ def _requested_output(output: pb.ModelInferRequest.InferRequestedOutputTensor) -
     return RequestedOutput(name=output.name, parameters=parameters)
 
 
-def _raw_input(tensor: pb.ModelInferRequest.InferInputTensor, raw: bytes) -> Tensor:
+def _raw_input(tensor: pb.ModelInferRequest.InferInputTensor, raw: bytes | memoryview) -> Tensor:
     shape = _checked_shape(tensor)
     if tensor.HasField("contents"):
         raise InvalidRequestError(

@@ -25,7 +25,8 @@ from serve.edge.refusals import denials, refusals
 from serve.edge.rest_body import RoomForBodies, read_body
 from serve.edge.rest_errors import ErrorAnswers, http_error, validation_error
 from serve.edge.rest_http import CompressedAnswers, HeadAnswers, WholeAnswers
-from serve.edge.rest_routes import Route, build_router, call_of
+from serve.edge.rest_infer import InferFirst
+from serve.edge.rest_routes import Route, authorization, build_router, call_of
 from serve.edge.tensors import show
 from serve.service import Service
 
@@ -53,7 +54,7 @@ class RestApi:
             Route("GET", _under_model("ready"), self.model_ready, needs=None),
             Route("GET", _under_model("config"), self.model_config),
             Route("GET", _under_model("stats"), self.model_statistics),
-            Route("POST", _under_model("infer"), self.infer, body=openapi.INFER, infers=True),
+            self.infer_route(),
             Route("POST", ("/v2/repository/index",), self.repository_index, body=openapi.INDEX),
             Route("POST", (f"{REPOSITORY}/load",), self.load, Role.OPERATE, openapi.REPOSITORY),
             Route("POST", (f"{REPOSITORY}/unload",), self.unload, Role.OPERATE, openapi.REPOSITORY),
@@ -61,6 +62,10 @@ class RestApi:
             Route("POST", _under_regions("unregister"), self.forget_shared_memory, shown=False),
             *(Route("GET POST", (path,), _absent(what), shown=False) for path, what in absent.PATHS.items()),
         )
+
+    def infer_route(self) -> Route:
+        """The route on which speed counts."""
+        return Route("POST", _under_model("infer"), self.infer, body=openapi.INFER, infers=True)
 
     async def server_metadata(self) -> JSONResponse:
         """Name, version and extensions of this server."""
@@ -170,12 +175,15 @@ def build_rest_app(service: Service, access: Access, limits: EdgeLimits, desk: D
         exception_handlers={HTTPException: http_error, RequestValidationError: validation_error},
     )
     app.openapi_version = "3.0.3"  # the newest that the bundled Swagger UI draws
+    api = RestApi(service, limits)
+    authorize = authorization(access, api.infer_route(), service)
+    app.add_middleware(InferFirst, authorize=authorize, infer=api.infer)
     app.add_middleware(CompressedAnswers)
     app.add_middleware(RoomForBodies, room=limits.room)
     app.add_middleware(ErrorAnswers)
     app.add_middleware(HeadAnswers)
     app.add_middleware(WholeAnswers)
-    routes = (*RestApi(service, limits).routes(), *ExperimentsRest(service, limits, desk).routes())
+    routes = (*api.routes(), *ExperimentsRest(service, limits, desk).routes())
     app.include_router(build_router(routes, access, service))
     add_pages(app)
     return app
@@ -211,19 +219,20 @@ async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     Raises:
         CallerGoneError: The caller hung up first.
     """
-    answer = asyncio.create_task(work)
-    gone = asyncio.create_task(_disconnected(request))
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        patience.reschedule(0)
+
     try:
-        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not answer.done():
-            raise CallerGoneError("the caller left before the answer")
-        return answer.result()
-    finally:
-        answer.cancel()
-        gone.cancel()
-        await asyncio.gather(answer, gone, return_exceptions=True)
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+        async with asyncio.timeout(None) as patience:
+            watcher = asyncio.create_task(watch())
+            try:
+                return await work
+            finally:
+                watcher.cancel()
+    except TimeoutError:
+        if not patience.expired():  # it is the work's own
+            raise
+        raise CallerGoneError("the caller left before the answer") from None

@@ -69,9 +69,15 @@ def build_router(routes: Iterable[Route], access: Access, service: Service) -> A
 
 
 def _guard(access: Access, route: Route, service: Service) -> list[Dependency]:
-    needs = route.needs
-    if needs is None:
+    if route.needs is None:
         return []
+    # HTTPBearer only tells `/docs` to offer a field for the token.
+    return [Depends(HTTPBearer(auto_error=False)), Depends(authorization(access, route, service))]
+
+
+def authorization(access: Access, route: Route, service: Service) -> Callable[[Request], Awaitable[None]]:
+    """What lets callers of a route in, and notes who they are."""
+    needs = route.needs or Role.INFER
 
     async def authorize(request: Request) -> None:
         with _watched(service, route, request):
@@ -79,8 +85,7 @@ def _guard(access: Access, route: Route, service: Service) -> list[Dependency]:
             certificate = getattr(request.state, "certificate", None)
             request.state.principal = access.authorize(token, needs, certificate)
 
-    # HTTPBearer only tells `/docs` to offer a field for the token.
-    return [Depends(HTTPBearer(auto_error=False)), Depends(authorize)]
+    return authorize
 
 
 def _watched(service: Service, route: Route, request: Request) -> AbstractContextManager[None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import reprlib
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -103,24 +104,24 @@ def refuse_shared_memory(name: str, parameters: Mapping[str, Parameter]) -> None
             raise UnsupportedError(f"tensor {show(name)}: {show(key)} is not offered, send the data itself")
 
 
-def from_raw(name: str, datatype: str, shape: tuple[int, ...], raw: bytes) -> Tensor:
-    """Build an input from raw bytes; datatype and shape have been checked.
+def from_raw(name: str, datatype: str, shape: tuple[int, ...], raw: bytes | memoryview) -> Tensor:
+    """Build an input from raw bytes, which are copied once; datatype and shape have been checked.
 
     Raises:
         InvalidRequestError: The length does not fit the shape, or the content the datatype.
     """
     if datatype == "BYTES":
         return Tensor(name=name, datatype=datatype, shape=shape, data=_split(name, shape, raw))
-    tensor = Tensor(name=name, datatype=datatype, shape=shape, data=raw)
-    expected = tensor.elements * DATATYPE_SIZES[datatype]
+    expected = prod(shape) * DATATYPE_SIZES[datatype]
     if len(raw) != expected:
         raise InvalidRequestError(
             f"input {show(name)}: {len(raw)} raw bytes were given, "
             f"{datatype} of shape {_dims(shape)} needs {expected}"
         )
-    if datatype == "BOOL" and raw.translate(None, b"\x00\x01"):
+    data = bytes(raw)
+    if datatype == "BOOL" and data.translate(None, b"\x00\x01"):
         raise InvalidRequestError(f"input {show(name)}: a raw BOOL must be 0 or 1")
-    return tensor
+    return Tensor(name=name, datatype=datatype, shape=shape, data=data)
 
 
 def to_raw(tensor: Tensor) -> bytes:
@@ -167,8 +168,8 @@ def data_type(datatype: str) -> str:
     return "TYPE_STRING" if datatype == "BYTES" else f"TYPE_{datatype}"
 
 
-def _split(name: str, shape: tuple[int, ...], raw: bytes) -> tuple[bytes, ...]:
-    wanted = Tensor(name=name, datatype="BYTES", shape=shape, data=()).elements
+def _split(name: str, shape: tuple[int, ...], raw: bytes | memoryview) -> tuple[bytes, ...]:
+    wanted = prod(shape)
     elements: list[bytes] = []
     offset = 0
     while len(elements) < wanted:
@@ -185,7 +186,7 @@ def _split(name: str, shape: tuple[int, ...], raw: bytes) -> tuple[bytes, ...]:
                 f"input {show(name)}: element {len(elements)} says that it has {length} bytes, "
                 f"{len(raw) - start} are left"
             )
-        elements.append(raw[start:offset])
+        elements.append(bytes(raw[start:offset]))
     if offset != len(raw):
         raise InvalidRequestError(
             f"input {show(name)}: {len(raw) - offset} raw bytes are left over "

@@ -236,7 +236,8 @@ class Link:
             return await call
         except grpc.aio.AioRpcError as error:
             line.suspect |= error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-            raise self._meaning(error, request.ByteSize()) from error
+            size = len(request) if isinstance(request, bytes) else request.ByteSize()
+            raise self._meaning(error, size) from error
         except asyncio.CancelledError:
             # gRPC raises this too, when the channel is closed under a running call: at the end, or because
             # a restarted engine answers elsewhere.

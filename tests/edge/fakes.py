@@ -129,6 +129,7 @@ class FakeService:
             outputs=OUTPUTS,
             preferred_batch_sizes=(4, 8),
             max_queue_delay_us=500,
+            parameters={"recipe": "portable"},
         )
 
     def model_statistics(self, name: str = "", _version: str = "") -> tuple[ModelUsage, ...]:

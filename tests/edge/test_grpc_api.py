@@ -186,6 +186,7 @@ async def test_metadata_has_the_batch_dimension_and_the_configuration_not(
     assert config.max_batch_size == 8
     assert config.dynamic_batching.max_queue_delay_microseconds == 500
     assert list(config.dynamic_batching.preferred_batch_size) == [4, 8]
+    assert {key: value.string_value for key, value in config.parameters.items()} == {"recipe": "portable"}
 
 
 async def test_statistics(stub: GRPCInferenceServiceStub) -> None:

@@ -190,6 +190,7 @@ async def test_model_metadata_and_configuration(rest: httpx.AsyncClient) -> None
             {"name": "label", "data_type": "TYPE_STRING", "dims": []},
         ],
         "dynamic_batching": {"preferred_batch_size": [4, 8], "max_queue_delay_microseconds": 500},
+        "parameters": {"recipe": {"string_value": "portable"}},
     }
 
 
