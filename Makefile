@@ -8,6 +8,7 @@
 # SCENARIO  of `make loadtest`, smoke by default; WORKERS: processes of Locust that make the load, under a master;
 #           LOADTEST_ARGS: more options, for instance "--rate 200 --against FILE" (python -m loadtests --help)
 # PICTURE_ARGS  of `make loadtest-picture`, for instance "--report run/loadtest/FOLDER" to take a run that was made
+# BENCH_ARGS  more options of a benchmark, for instance "--quick --json FILE" (python -m loadtests.bench --help)
 # FAULTS_SECONDS  how long the load of `make faults` goes on before and after each fault
 
 VENV     ?= .venv
@@ -32,8 +33,8 @@ PROTOC := $(BIN)/python -m grpc_tools.protoc -Iserve/pb=proto
 PROTOS := $(patsubst proto/%,serve/pb/%,$(wildcard proto/*.proto))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-all test-slow simulate check format proto proto-check bench loadtest soak faults \
-        deploy-check report-picture loadtest-picture clean
+.PHONY: help setup serve test test-all test-slow simulate check format proto proto-check bench \
+        bench-model bench-growth bench-gpu bench-peers loadtest soak faults deploy-check report-picture loadtest-picture clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,7 +109,19 @@ proto-check: $(VENV)/.dev
 	  echo "serve/pb is not what proto/ generates: run 'make proto'" >&2; exit 1; }
 
 bench: $(VENV)/.dev ## measure the gateway against a bare loop on the same cores, in the same run
-	@$(BIN)/python -m loadtests.bench
+	@$(BIN)/python -m loadtests.bench $(BENCH_ARGS)
+
+bench-model: $(VENV)/.dev ## measure a net in all its forms, in turns, and what attention costs in each
+	@$(BIN)/python -m loadtests.bench_model $(BENCH_ARGS)
+
+bench-growth: $(VENV)/.dev ## measure how cost grows with batch, callers, models, experiments, image size, workers
+	@$(BIN)/python -m loadtests.growth $(BENCH_ARGS)
+
+bench-gpu: $(VENV)/.dev ## the same on a GPU: the net bare and served, with each recipe, and what limits
+	@$(BIN)/python -m loadtests.bench_model --gpu $(BENCH_ARGS)
+
+bench-peers: $(VENV)/.dev ## measure what one would pick instead, each installed under run/peers, in turns
+	@$(BIN)/python -m loadtests.peers --pip "$(PIP_ARGS)" $(BENCH_ARGS)
 
 loadtest: $(VENV)/.dev ## put load on a gateway, check every reply, write a report; SCENARIO=list shows what there is
 	@$(BIN)/python -m loadtests $(if $(filter list,$(SCENARIO)),--list,$(SCENARIO) --workers $(WORKERS) $(LOADTEST_ARGS))

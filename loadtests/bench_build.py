@@ -146,11 +146,16 @@ def _built(arch: str, folder: Path) -> Run:
     if process.returncode:
         raise BuildError("\n".join(line for line, _ in said[1:]))
     return Run(
-        steps=_steps(said, ended),
+        steps=_steps([one for one in said if _begins_a_step(one[0], arch)], ended),
         wall_s=ended - begun,
         peak_gb=usage.ru_maxrss * 1024 / 1e9,
         archive_mb=(folder / f"{arch}.mar").stat().st_size / 1e6,
     )
+
+
+def _begins_a_step(line: str, arch: str) -> bool:
+    """Whether a line is "NAME: STEP"; tables and what is told of recipes have other figures each time."""
+    return line == STARTING or (line.startswith(f"{arch}: ") and line.count(": ") == 1)
 
 
 def _steps(said: Sequence[tuple[str, float]], ended: float) -> tuple[tuple[str, float], ...]:

@@ -128,18 +128,18 @@ def measure(engine: Engine, plan: Plan, say: Callable[[str], None]) -> list[Way]
     ):
         control, other = engine.models
         directly, split = {DIRECT: control}, {DIRECT: control, "split": "split"}
-        start(rest, "split", _design("split", control, control))
+        start(rest, "split", design("split", control, control))
         for mode in sorted(MIRRORED):
-            start(rest, mode, _design(mode, control, other))
-        _wait_for(rest, max(MIRRORED))
+            start(rest, mode, design(mode, control, other))
+        wait_for(rest, max(MIRRORED))
         caller = Caller(stack.target, plan, say)
         ways = [*caller.ways({ALONE: control}, 1), *caller.ways(split, 1)]
         for mode in sorted(MIRRORED):
             ways += caller.ways({**directly, mode: mode}, 1)
         for number in range(plan.many - 1):
             say(f"{engine.name}: {number} of {plan.many} experiments")
-            start(rest, f"bench-{number}", _design("split", control, control))
-        _wait_for(rest, f"bench-{plan.many - 2}")
+            start(rest, f"bench-{number}", design("split", control, control))
+        wait_for(rest, f"bench-{plan.many - 2}")
         return [*ways, *caller.ways(split, plan.many)]
 
 
@@ -192,7 +192,8 @@ def _engines(*, quick: bool) -> Iterator[Engine]:
         yield Engine(name=f"TorchServe with {models[0]}", models=models, settings=settings)
 
 
-def _design(mode: str, control: str, other: str) -> dict[str, Any]:
+def design(mode: str, control: str, other: str) -> dict[str, Any]:
+    """The document of an experiment on two models, as `POST /v1/experiments` takes it."""
     weight = {} if mode == "shadow" else {"weight": 5000}
     arms = [
         {"name": name, "model": model, "version": "1", **weight}
@@ -201,7 +202,7 @@ def _design(mode: str, control: str, other: str) -> dict[str, Any]:
     return {"mode": mode, "arms": arms}
 
 
-def _wait_for(rest: httpx.Client, name: str) -> None:
+def wait_for(rest: httpx.Client, name: str) -> None:
     """Wait until an experiment is in force."""
     ends = time.monotonic() + TIMEOUT_S
     while rest.get(f"/v1/experiments/{name}/assign?unit=u").json()["version"] < 2:  # noqa: PLR2004  started

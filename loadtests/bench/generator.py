@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, cycle, islice
 
 import grpc
 import numpy as np
@@ -35,14 +35,16 @@ class Load:
     Attributes:
         grpc: host:port of the gateway.
         model: Name.
-        images: Encoded; one a request, taken in turn.
+        images: Encoded; taken in turn.
         callers: Concurrent ones, each with a connection of its own.
+        together: Images in a request.
     """
 
     grpc: str
     model: str
     images: tuple[bytes, ...]
     callers: int
+    together: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +54,15 @@ class LoadRun:
     Attributes:
         requests: Answered in all, with those after the end of the window; every answer was rightly formed.
         rate: Answers a second within the window.
-        median_ms: Of a call, as its caller sees it.
+        mean_ms: Of a call, as its caller sees it.
+        median_ms: Likewise.
         p99_ms: Likewise.
         cpu_s: CPU time of the generator's process.
     """
 
     requests: int
     rate: float
+    mean_ms: float
     median_ms: float
     p99_ms: float
     cpu_s: float
@@ -86,6 +90,7 @@ class _Log:
         return LoadRun(
             requests=len(self.ended),
             rate=steady_rate(ended),
+            mean_ms=float(took_ms.mean()),
             median_ms=float(np.median(took_ms)),
             p99_ms=float(np.percentile(took_ms, 99)),
             cpu_s=cpu_s,
@@ -199,13 +204,10 @@ async def _stub(load: Load) -> AsyncIterator[GRPCInferenceServiceStub]:
 
 
 def _requests(load: Load) -> list[pb.ModelInferRequest]:
+    samples = cycle(Sample(name="photo", label="", encoded=image) for image in load.images)
     return [
-        grpc_request(
-            Question(
-                request_id="", model=load.model, samples=(Sample(name="photo", label="", encoded=image),)
-            )
-        )
-        for image in load.images
+        grpc_request(Question(request_id="", model=load.model, samples=tuple(islice(samples, load.together))))
+        for _ in load.images
     ]
 
 

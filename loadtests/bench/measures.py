@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,7 @@ CALLERS: Final = 32
 PHOTO_SIZE: Final = (500, 375)
 THUMBNAIL_SIZE: Final = (32, 32)
 PHOTOS: Final = 64
+IDLE_AFTER_S: Final = 2.0  # connections close, garbage is collected
 STAGES: Final = ("queue", "decode", "inference", "encode")
 
 
@@ -31,6 +33,7 @@ class Plan:
         bare_s: Length of a phase of the bare loop.
         load_s: Length of a phase of load on the gateway.
         lone_calls: Calls of a lone caller, per model.
+        idle_s: How long nobody asks for anything.
         requests: After how many requests memory is read; the first is the base for growth.
     """
 
@@ -38,6 +41,7 @@ class Plan:
     bare_s: float = 10.0
     load_s: float = 15.0
     lone_calls: int = 60
+    idle_s: float = 10.0
     requests: tuple[int, int] = (1_000, 10_000)
 
 
@@ -90,6 +94,21 @@ class Throughput:
     loaded: tuple[Loaded, ...]
 
     @property
+    def others_cores(self) -> float:
+        """Most cores that other programs kept busy in any phase, those of the bare loop included."""
+        bare = [
+            (idle.machine_s - sum(idle.cpu_s.values()) - run.cpu_s) / idle.seconds
+            for run, idle in zip(self.bare, self.idle, strict=True)
+        ]
+        return max(0.0, *bare, *(loaded.others_cores for loaded in self.loaded))
+
+    @property
+    def unrest(self) -> float:
+        """The bare loop's fastest phase over its slowest: 1 on a machine that is always as fast."""
+        rates = [run.rate for run in self.bare]
+        return max(rates) / min(rates)
+
+    @property
     def ratios(self) -> list[float]:
         """The gateway's images/s over the mean of the bare loops before and after, per round."""
         pairs = zip(self.bare, self.bare[1:], strict=False)
@@ -122,6 +141,21 @@ class Memory:
     run: LoadRun
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Idle:
+    """What the service holds and spends while nobody asks for anything.
+
+    Attributes:
+        memory: Bytes by role (gateway, Java, worker), with all models loaded and used.
+        models: How many.
+        spent: CPU time by role.
+    """
+
+    memory: Mapping[str, int]
+    models: int
+    spent: Spent
+
+
 def measure_throughput(bench: Bench, plan: Plan) -> Throughput:
     """Images a second of the real net."""
     load = Load(grpc=bench.target.grpc, model=REAL, images=photos(PHOTOS, PHOTO_SIZE), callers=CALLERS)
@@ -141,7 +175,7 @@ def measure_throughput(bench: Bench, plan: Plan) -> Throughput:
 def measure_lone(bench: Bench, plan: Plan, model: str) -> Lone:
     """Added milliseconds of a model; the first calls only warm up."""
     bench.say(f"{model}: one caller")
-    size = PHOTO_SIZE if model == REAL else THUMBNAIL_SIZE
+    size = THUMBNAIL_SIZE if model == TINY else PHOTO_SIZE
     load = Load(grpc=bench.target.grpc, model=model, images=photos(PHOTOS, size), callers=1)
     bench.generator.lone_calls(load, plan.lone_calls // 4)
     calls = bench.generator.lone_calls(load, plan.lone_calls)
@@ -168,6 +202,15 @@ def measure_memory(bench: Bench, plan: Plan) -> Memory:
         requests=plan.requests,
         run=run,
     )
+
+
+def measure_idle(bench: Bench, plan: Plan, models: int) -> Idle:
+    """Look on while nothing happens; to be called when all models have been used."""
+    bench.say("idle")
+    time.sleep(IDLE_AFTER_S)
+    bench.watch.lap()
+    time.sleep(plan.idle_s)
+    return Idle(memory=bench.watch.memory(), models=models, spent=bench.watch.lap())
 
 
 def middle(values: Sequence[float]) -> tuple[float, float, float]:

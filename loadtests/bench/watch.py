@@ -58,6 +58,14 @@ class Watch:
         """Bytes of memory that the gateway's own process holds."""
         return int(self._gateway.memory_info().rss)
 
+    def memory(self) -> dict[str, int]:
+        """Bytes of memory by role; what processes share is divided among them (proportional set size)."""
+        held: defaultdict[str, int] = defaultdict(int)
+        for process in (self._gateway, *self._gateway.children(recursive=True)):
+            role = GATEWAY if process == self._gateway else _role(process)
+            held[role] += int(process.memory_full_info().pss)
+        return dict(held)
+
     def _cpu_s(self) -> dict[str, float]:
         spent: defaultdict[str, float] = defaultdict(float)
         spent[GATEWAY] = _cpu_of(self._gateway)
