@@ -62,7 +62,9 @@ NUMBERS: Mapping[str, str] = {
     "InferBatchStatistics": "batch_size=1 compute_input=2 compute_infer=3 compute_output=4",
     "ModelConfigRequest": "name=1 version=2",
     "ModelConfigResponse": "config=1",
-    "ModelConfig": "name=1 platform=2 max_batch_size=4 input=5 output=6 dynamic_batching=11 backend=17",
+    "ModelConfig":
+        "name=1 platform=2 max_batch_size=4 input=5 output=6 dynamic_batching=11 parameters=14 backend=17",
+    "ModelParameter": "string_value=1",
     "ModelInput": "name=1 data_type=2 dims=4 optional=8",
     "ModelOutput": "name=1 data_type=2 dims=3",
     "ModelDynamicBatching": "preferred_batch_size=1 max_queue_delay_microseconds=2",
