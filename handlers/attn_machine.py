@@ -7,7 +7,14 @@ from typing import Final
 
 import torch
 
-from .attn_recipes import CPU_BFLOAT16, CUDA_BFLOAT16, FUSED_CONVOLUTIONS, Machine
+from .attn_recipes import (
+    BYTE_CONVOLUTIONS,
+    CPU_BFLOAT16,
+    CPU_BYTES,
+    CUDA_BFLOAT16,
+    FUSED_CONVOLUTIONS,
+    Machine,
+)
 
 _CUDA_BFLOAT16_CAPABILITY: Final = (8, 0)  # CUDA C++ Programming Guide, table of feature support
 
@@ -30,6 +37,16 @@ def _fuses_convolutions(_device: torch.device) -> bool:
     return available and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
 
+def _multiplies_bytes(_device: torch.device) -> bool:
+    # Without these instructions two products are added in 16 bits, which overflows.
+    return any(getattr(torch.cpu, name, bool)() for name in ("_is_vnni_supported", "_is_amx_tile_supported"))
+
+
+def _convolves_bytes(_device: torch.device) -> bool:
+    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call] # torch's lack
+    return available and hasattr(torch.ops.onednn, "qconv2d_pointwise")
+
+
 def _gpu_computes_bfloat16(device: torch.device) -> bool:
     return torch.cuda.get_device_capability(device) >= _CUDA_BFLOAT16_CAPABILITY
 
@@ -37,5 +54,7 @@ def _gpu_computes_bfloat16(device: torch.device) -> bool:
 _CPU: Final[dict[str, Callable[[torch.device], bool]]] = {
     CPU_BFLOAT16: _computes_bfloat16,
     FUSED_CONVOLUTIONS: _fuses_convolutions,
+    CPU_BYTES: _multiplies_bytes,
+    BYTE_CONVOLUTIONS: _convolves_bytes,
 }
 _CUDA: Final[dict[str, Callable[[torch.device], bool]]] = {CUDA_BFLOAT16: _gpu_computes_bfloat16}

@@ -18,9 +18,12 @@ CONFIG_KEY: Final = "recipe"  # in the `handler:` block of model-config.yaml
 # What a recipe may need of a machine, in words that a reason can use.
 CPU_BFLOAT16: Final = "avx512_bf16 or amx"
 FUSED_CONVOLUTIONS: Final = "oneDNN's fused convolutions"
+CPU_BYTES: Final = "avx512_vnni or amx"
+BYTE_CONVOLUTIONS: Final = "oneDNN's convolutions of bytes"
 CUDA_BFLOAT16: Final = "bfloat16 (compute capability 8.0)"
 
 REQUIREMENTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "cpu-int8": (CPU_BYTES, BYTE_CONVOLUTIONS),
     "cpu-fused": (CPU_BFLOAT16, FUSED_CONVOLUTIONS),
     "cpu-bf16": (CPU_BFLOAT16,),
     "cuda-fp16": (),
@@ -39,7 +42,7 @@ class NetRecipe:
         name: `portable`, `cpu-fused`, ...: a key of REQUIREMENTS, or one that this handler does not know.
         file: The TorchScript file in the archive.
         device: `cpu`, `cuda` or `any`.
-        dtype: `float32`, `float16` or `bfloat16`, of the input and the weights.
+        dtype: `float32`, `float16` or `bfloat16`, of the input, and of weights that are not bytes.
         tolerance: Largest error, relative to the largest logit, that parity.npz may show; None: only the
             classes must agree.
     """

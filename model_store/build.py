@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from model_store import counts, zoo
+from model_store.calibration import makers, samples_for
 from model_store.errors import InputError
-from model_store.fuse import fused
 from model_store.options import DEFAULT_OPTIONS, ServingOptions
 from model_store.pack import Archive, pack, write_archive
 from model_store.proof import proof_inputs
@@ -66,6 +66,7 @@ class Order:
         options: How it is to be served.
         recipe: How its images are prepared; None: as the zoo says.
         provenance: What is known of the checkpoint.
+        calibration: Folder of real images, without which there is no cpu-int8; None: there is none.
         on_step: Told what is being done (`STEPS`), before each step that takes seconds.
         on_filled: Told what a checkpoint turned out to be.
         on_choice: Told in which forms the net is going to be served, and why.
@@ -76,6 +77,7 @@ class Order:
     options: ServingOptions = DEFAULT_OPTIONS
     recipe: InputRecipe | None = None
     provenance: Provenance = Provenance()
+    calibration: Path | None = None
     on_step: Callable[[str], None] = lambda _: None
     on_filled: Callable[[Filled], None] = lambda _: None
     on_choice: Callable[[Choice], None] = lambda _: None
@@ -228,8 +230,13 @@ def pack_net(ready: ReadyNet, order: Order) -> Archive:
 
     Raises:
         ParityError: No TorchScript form computes what the net computes.
+        CalibrationError: The images to calibrate with are too few, or the net is untrained.
     """
-    architecture, recipe = ready.architecture, order.recipe or ready.architecture.recipe
+    recipe = order.recipe or ready.architecture.recipe
+    samples = samples_for(order.calibration, recipe, trained=ready.trained)
+    if samples is not None and ready.real is None:
+        ready = replace(ready, real=samples.held_out)
+    architecture = ready.architecture
     order.on_step(PROVING)
     exported = export(ready.net, input_size=recipe.size, real=ready.real)
     macs = counts.macs(ready.net, recipe.size)
@@ -237,7 +244,7 @@ def pack_net(ready: ReadyNet, order: Order) -> Archive:
         net=ready.net,
         inputs=proof_inputs(recipe.size, ready.real),
         macs=macs,
-        makers={"cpu-fused": lambda net, size: fused(net, input_size=size)},
+        makers=makers(samples),
     )
     choice = choose(exported, origin, order.options, on_step=order.on_step)
     order.on_choice(choice)

@@ -50,12 +50,15 @@ _WAYS: Final[Mapping[str, _Way]] = {
     "--demo": _Way(optional=frozenset({"--samples", "--checkpoints", "--force"})),
     "--arch": _Way(
         one_of=frozenset({"--checkpoint", "--untrained"}),
-        optional=frozenset({"--labels", "--name", "--version", "--preprocessing"} | _OF_CHECKPOINT),
+        optional=frozenset(
+            {"--labels", "--name", "--version", "--preprocessing", "--calibration"} | _OF_CHECKPOINT
+        ),
     ),
     "--timm": _Way(
         one_of=frozenset({"--checkpoint", "--pretrained", "--untrained"}),
         optional=frozenset(
-            {"--labels", "--name", "--version", "--preprocessing"} | _OF_CHECKPOINT - {"--form"}
+            {"--labels", "--name", "--version", "--preprocessing", "--calibration"}
+            | _OF_CHECKPOINT - {"--form"}
         ),
     ),
     "--torchscript": _Way(one_of=frozenset({"--signature"})),
@@ -138,6 +141,10 @@ def build(  # noqa: PLR0913, PLR0917  typer makes an option of each parameter
     recipes: Annotated[
         str | None, typer.Option(help="Forms to serve it in: auto (measured), or names.", metavar="NAME,...")
     ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="With --arch or --timm: real images, which cpu-int8 needs.", metavar="DIR"),
+    ] = None,
     threads: Annotated[
         str | None, typer.Option(help="Of the CPU: auto (measured), all or a number.", metavar="N")
     ] = None,
@@ -186,6 +193,7 @@ def build(  # noqa: PLR0913, PLR0917  typer makes an option of each parameter
         "--samples": samples,
         "--checkpoints": checkpoints,
         "--force": force,
+        "--calibration": calibration,
     }
     with told_briefly():
         _require_one_way({option for option, value in given.items() if value})
@@ -215,6 +223,7 @@ def build(  # noqa: PLR0913, PLR0917  typer makes an option of each parameter
                 options=options,
                 recipe=build_command.read_preprocessing(preprocessing),
                 provenance=Provenance(form=form, source=weights_source, licence=licence),
+                calibration=calibration,
             )
             if arch:
                 build_command.zoo_net(arch, checkpoint, labels, order, output)

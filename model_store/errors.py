@@ -1,12 +1,12 @@
 """Everything that the foundry refuses, one class per reaction a caller may choose.
 
 BuildError
-|-- InputError      what was asked for or handed in is wrong: change it and try again
-|-- ArchiveError    an archive on disk is not what it says it is: build or fetch it again
+|-- InputError        what was asked for or handed in is wrong: change it and try again
+|-- ArchiveError      an archive on disk is not what it says it is: build or fetch it again
 |-- CalibrationError  a net cannot be quantised: too few images, or other classes than before
-|-- FuseError       a net has no fused form: it keeps the portable one
-|-- ParityError     the TorchScript form does not compute what the eager net computes
-`-- TrainingError   a trained net stayed below the accuracy that it must reach
+|-- FuseError         a net has no fused form: it keeps the portable one
+|-- ParityError       the TorchScript form does not compute what the eager net computes
+`-- TrainingError     a trained net stayed below the accuracy that it must reach
 """
 
 from __future__ import annotations

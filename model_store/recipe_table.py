@@ -13,11 +13,12 @@ from typing import Final, Literal, Self, TypeAlias, get_args
 
 from model_store.errors import InputError
 
-RecipeName: TypeAlias = Literal["cpu-fused", "cpu-bf16", "cuda-fp16", "cuda-bf16", "portable"]
+RecipeName: TypeAlias = Literal["cpu-int8", "cpu-fused", "cpu-bf16", "cuda-fp16", "cuda-bf16", "portable"]
 Dtype: TypeAlias = Literal["float32", "float16", "bfloat16"]
 PORTABLE: Final[RecipeName] = "portable"
 MODEL: Final = "model.pt"
 TOLERANCE: Final = 1e-4  # of float32 against float32: freezing moves the last bits
+BYTES_TOLERANCE: Final = 0.1  # of 8 bits for the range of a whole tensor; classes are checked apart
 REDUCED_TOLERANCE: Final = 0.05  # of 8 or 11 bits of significand against 24, through a hundred layers
 
 
@@ -27,19 +28,28 @@ class Kind:
 
     Attributes:
         device: Where it runs; "any": also where no other recipe does.
-        dtype: Of the net's input and of its weights.
+        dtype: Of the net's input, and of its weights unless they are bytes.
         tolerance: Largest difference from the eager net's logits, relative to the largest of them.
         file: Of the archive; that of `portable` where the worker makes the recipe when it loads.
+        calibrated: Whether it is made with real images, and is meant for no others.
     """
 
     device: Literal["cpu", "cuda", "any"]
     dtype: Dtype
     tolerance: float = REDUCED_TOLERANCE
     file: str = MODEL
+    calibrated: bool = False
 
 
 KINDS: Final[Mapping[RecipeName, Kind]] = MappingProxyType(
     {
+        "cpu-int8": Kind(
+            device="cpu",
+            dtype="float32",
+            tolerance=BYTES_TOLERANCE,
+            file="model.cpu-int8.pt",
+            calibrated=True,
+        ),
         "cpu-fused": Kind(device="cpu", dtype="bfloat16", file="model.cpu-fused.pt"),
         "cpu-bf16": Kind(device="cpu", dtype="bfloat16"),
         "cuda-fp16": Kind(device="cuda", dtype="float16"),

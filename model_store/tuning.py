@@ -83,6 +83,8 @@ def lack(name: RecipeName) -> str | None:
         return "no GPU is used for building"
     if KINDS[name].dtype == "bfloat16" and not _has_bfloat16():
         return "this CPU has no avx512_bf16 or amx"
+    if name == "cpu-int8" and not _has_byte_products():
+        return "this CPU has no avx512_vnni or amx"
     return None
 
 
@@ -132,6 +134,10 @@ def decide(timings: Sequence[Timing]) -> Tuned:
 def _has_bfloat16() -> bool:
     # What torch itself asks of these before it compiles for them; it offers no public way.
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001  see above
+
+
+def _has_byte_products() -> bool:
+    return torch.cpu._is_vnni_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001  see above
 
 
 def _costs(timings: Iterable[Timing]) -> dict[RecipeName, dict[int | None, float]]:

@@ -12,7 +12,7 @@ from loadtests.bench_model.openvino import PRECISIONS
 from loadtests.bench_model.rounds import Key, Plan, Rounds
 from loadtests.machine import Machine
 
-PLAIN: Final = ("script", "eager", "portable", "cpu-bf16", "cpu-fused")
+PLAIN: Final = ("script", "eager", "portable", "cpu-bf16", "cpu-fused", "cpu-int8")
 OPENVINO: Final = "openvino-"
 
 

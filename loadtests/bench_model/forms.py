@@ -16,12 +16,14 @@ from model_store import counts, zoo
 from model_store.build import with_random_weights
 from model_store.errors import BuildError
 from model_store.fuse import fused
+from model_store.int8.export import calibrated
 from model_store.script import load, quiet_jit
 
 Precision: TypeAlias = Literal["float32", "bfloat16", "int8"]
 Run: TypeAlias = Callable[[Tensor], Tensor]
 
 SEED: Final = 0
+CALIBRATION: Final = 8  # images
 
 
 class FormError(Exception):
@@ -121,6 +123,11 @@ def _fused(subject: Subject) -> Run:
     return load(fused(subject.net, input_size=subject.size))
 
 
+def _int8(subject: Subject) -> Run:
+    """Calibrated on noise: random weights have no images of their own, and speed does not ask for them."""
+    return load(calibrated(subject.net, input_size=subject.size, images=subject.images(CALIBRATION)))
+
+
 def _compiled(subject: Subject) -> Run:
     """With the weights as constants, which is what freezing is for TorchScript."""
     inductor: Any = __import__("torch._inductor.config", fromlist=["freezing"])
@@ -138,6 +145,7 @@ FORMS: Final[Mapping[str, Form]] = MappingProxyType(
         "portable": Form(says="traced and frozen", precision="float32", make=_portable),
         "cpu-bf16": Form(says="the same, weights bfloat16", precision="bfloat16", make=_bf16),
         "cpu-fused": Form(says="oneDNN's fused operators", precision="bfloat16", make=_fused),
+        "cpu-int8": Form(says="the same on bytes, calibrated", precision="int8", make=_int8),
     }
 )
 RECIPES: Final = ("portable", "cpu-bf16", "cpu-fused")

@@ -17,7 +17,7 @@ from loadtests.bench_model.rounds import Key
 
 # (form, at least so many times as fast as, form): the project's goals for every batch size.
 SPEEDS: Final = (("cpu-fused", 3.5, "script"), ("cpu-fused", 1.3, "cpu-bf16"))
-STRETCHES: Final = (("cpu-fused", 1.0, OPENVINO + "int8"),)
+STRETCHES: Final = (("cpu-fused", 1.0, OPENVINO + "int8"), ("cpu-int8", 1.0, OPENVINO + "int8"))
 MOST_OTHER_CORES: Final = 0.2
 
 

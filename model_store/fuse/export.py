@@ -55,7 +55,7 @@ def fused(net: nn.Module, *, input_size: tuple[int, int], dtype: torch.dtype = t
             raise FuseError("the net has no convolution that could be fused")
         allow_overwriting(graph)
         _cast_the_rest(graph, dtype)
-        return to_bytes(_scripted(FusedNet(graph, dtype).eval()))
+        return to_bytes(scripted(FusedNet(graph, dtype).eval()))
 
 
 def _require_onednn(dtype: torch.dtype) -> None:
@@ -83,7 +83,7 @@ def _cast(module: nn.Module, dtype: torch.dtype) -> None:
             tensor.data = tensor.data.to(dtype)
 
 
-def _scripted(net: nn.Module) -> torch.jit.ScriptModule:
+def scripted(net: nn.Module) -> torch.jit.ScriptModule:
     """Return a net's TorchScript."""
     _claim_names({type(module) for module in net.modules()})
     try:

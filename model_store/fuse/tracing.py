@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from model_store.errors import FuseError
@@ -59,9 +59,7 @@ def traced(net: nn.Module, input_size: tuple[int, int]) -> fx.GraphModule:
     try:
         graph = tracer.trace(net)
         module = fx.GraphModule(tracer.root, graph)
-        _without_side_effects(module)
-        with torch.no_grad():
-            ShapeProp(module).propagate(torch.zeros(_PROBES, 3, *input_size))
+        _without_side_effects(module, (_PROBES, 3, *input_size))
     except (fx.proxy.TraceError, RuntimeError, TypeError, AttributeError, ValueError, NameError) as failure:
         reason = str(failure).strip().splitlines()[0] if str(failure).strip() else type(failure).__name__
         raise FuseError(f"the net's code cannot be followed: {reason}") from failure
@@ -95,16 +93,58 @@ def replace_by_module(node: fx.Node, module: nn.Module, inputs: tuple[fx.Node, .
     return new
 
 
-def _without_side_effects(net: fx.GraphModule) -> None:
-    """Let each operation give a result of its own: whoever came after a change in place reads that result."""
+def _without_side_effects(net: fx.GraphModule, shape: tuple[int, ...]) -> None:
+    """Let each operation give a result of its own: whoever came after a change in place reads that result.
+
+    Args:
+        net: the graph; its nodes get to know their shapes.
+        shape: of the images that are sent through it, [N, 3, H, W].
+
+    Raises:
+        FuseError: a change in place also shows somewhere else.
+    """
     nodes = list(net.graph.nodes)
     changing = [node for node in nodes if _changes_its_input(node, net)]
     for node in changing:
         for later in nodes[nodes.index(node) + 1 :]:
             later.replace_input_with(node.args[0], node)
-        _make_pure(node, net)
     net.graph.lint()
     net.recompile()
+    prober = _Prober(net)
+    with torch.inference_mode(mode=False), torch.no_grad():  # tensors of the inference mode have no versions
+        prober.propagate(torch.zeros(shape))
+    if prober.side_effect is not None:
+        raise FuseError(f"the net's code cannot be followed: {prober.side_effect}")
+    for node in changing:
+        _make_pure(node, net)
+    net.recompile()
+
+
+class _Prober(ShapeProp):
+    """Notes shapes, and watches whether an operation changes more in memory than its node tells."""
+
+    def __init__(self, net: fx.GraphModule) -> None:
+        super().__init__(net)
+        self._net = net
+        self.side_effect: str | None = None
+
+    def run_node(self, n: fx.Node) -> object:
+        """Run a node; results that share memory share a version, which each change in place raises."""
+        told = n.args[0] if _changes_its_input(n, self._net) else None
+        before = {node: _versions(value) for node, value in self.env.items()}
+        result: object = super().run_node(n)
+        for node, versions in before.items():
+            changed = node is not told and _versions(self.env[node]) != versions
+            if changed and (told is None or any(reader > n for reader in node.users)):
+                self.side_effect = f"{n.name} changes {node.name} in place"
+        return result
+
+
+def _versions(value: object) -> list[int]:
+    """Return the versions of the tensors in a node's result."""
+    values = value if isinstance(value, tuple | list) else [value]
+    tensors = [one for one in values if isinstance(one, Tensor) and not one.is_inference()]
+    return [one._version for one in tensors]  # noqa: SLF001 # it has no public name
 
 
 def _changes_its_input(node: fx.Node, net: fx.GraphModule) -> bool:

@@ -164,7 +164,7 @@ def test_a_recipe_of_a_later_handler_is_passed_over() -> None:
     """An unknown name is no reason to refuse the archive."""
     choice = choose((recipe("cpu-int4"), PORTABLE), FULL_CPU, None, lambda one: one.name)
     assert choice.served == "portable"
-    assert choice.reasons[0].startswith("cpu-int4: this handler knows no such recipe, only cpu-fused")
+    assert choice.reasons[0].startswith("cpu-int4: this handler knows no such recipe, only cpu-int8,")
 
 
 @pytest.mark.parametrize(

@@ -387,16 +387,33 @@ class Deciding(nn.Module):
         return x if bool(x.sum() > 0) else -x
 
 
+def _changed_through_a_view(net: Residual, x: Tensor) -> Tensor:
+    features = net.stem(x)
+    net.relu(features.transpose(2, 3))
+    answer: Tensor = net.one(features) + features
+    return answer
+
+
+def _changed_by_a_function(net: Residual, x: Tensor) -> Tensor:
+    features = net.stem(x)
+    once = net.one(features)  # fused with the sum, it would read the features after their change
+    torch.relu_(features)
+    answer: Tensor = once + features
+    return answer
+
+
 @pytest.mark.parametrize(
     ("net", "reason"),
     [
         (Deciding(), "cannot be followed: symbolically traced variables"),
         (nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 2)), "no convolution"),
         (nn.Conv2d(4, 8, 3), "cannot be followed"),
+        (Residual(_changed_through_a_view), "cannot be followed: relu changes stem_2 in place$"),
+        (Residual(_changed_by_a_function), "cannot be followed: relu_ changes stem_2 in place$"),
     ],
 )
 def test_a_net_that_cannot_be_fused_is_refused_with_the_reason(net: nn.Module, reason: str) -> None:
-    """Code that a graph cannot hold, nothing to fuse, and a net for other inputs."""
+    """Code that a graph cannot hold, nothing to fuse, a net for other inputs, and changes that hide."""
     with pytest.raises(FuseError, match=reason):
         fused(net, input_size=SIZE)
 

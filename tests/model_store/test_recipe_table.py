@@ -61,7 +61,7 @@ def test_the_worker_knows_every_recipe() -> None:
 BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "unknown": (
         lambda: replace(FUSED, name="cpu-int4"),  # type: ignore[arg-type] # what is tested
-        "recipes: 'cpu-int4' must be one of cpu-fused, cpu-bf16,",
+        "recipes: 'cpu-int4' must be one of cpu-int8, cpu-fused,",
     ),
     "device": (lambda: replace(FUSED, device="cuda"), "device of cpu-fused is 'cuda', must be 'cpu'"),
     "dtype": (lambda: replace(FUSED, dtype="float16"), "dtype of cpu-fused is 'float16', must be 'bfloat16'"),
@@ -136,8 +136,8 @@ def test_an_order_that_is_asked_for_is_kept(names: list[RecipeName]) -> None:
     [
         ("portable", "float16", ALONE),
         ("auto", None, tuple(KINDS)),
-        ("auto", "float32", ("cpu-fused", "cpu-bf16", "portable")),
-        ("auto", "bfloat16", ("cpu-fused", "cpu-bf16", "cuda-bf16", "portable")),
+        ("auto", "float32", ("cpu-int8", "cpu-fused", "cpu-bf16", "portable")),
+        ("auto", "bfloat16", ("cpu-int8", "cpu-fused", "cpu-bf16", "cuda-bf16", "portable")),
         ("cpu-bf16", "float16", ("cpu-bf16", "cuda-fp16", "portable")),
         ("cpu-bf16", "float32", ("cpu-bf16", "portable")),
         ("cuda-fp16,cpu-bf16", "float16", ("cuda-fp16", "cpu-bf16", "portable")),
