@@ -2,8 +2,9 @@
 
 Resizing averages over all source pixels (antialiased), as Pillow does, because the nets were trained so.
 torch has the same resize of bytes for CPUs with AVX2, in half of Pillow's time: it is used there unless the
-crop drops most of what it would compute. The two differ by at most one of 256 levels, two with bicubic (tests
-hold the figures).
+crop drops most of what it would compute. On photographs the two differ by at most one of 256 levels, two
+with bicubic (tests hold the figures); on noise that is stretched bicubically by more, since they clip between
+passes in another order.
 
 Two short cuts cost no more than a few levels: a JPEG much larger than needed is decoded at a fraction of its
 size, and any large image is shrunk by a whole factor while it becomes RGB (attn_rgb); both keep at least

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from model_store import script
-from model_store.errors import BuildError
 from model_store.options import CudaDtype, ServingOptions
 from model_store.proof import KEPT_SAMPLES, ProofInputs
 from model_store.recipe_table import ALONE, KINDS, MODEL, PORTABLE, Recipe, RecipeName
@@ -186,8 +185,7 @@ def _forms(exported: ExportedNet, origin: Origin, names: Sequence[RecipeName]) -
         for name in wanted:
             try:
                 made[name] = _made(name, exported, origin, expected)
-            except (_NotOfferedError, BuildError, RuntimeError, TypeError, AttributeError) as error:
-                # What torch raises for operators that a precision lacks, and for Python that it cannot read.
+            except Exception as error:  # noqa: BLE001  torch raises anything for nets that it cannot read
                 left_out[name] = (str(error).strip() or type(error).__name__).splitlines()[-1]
     return _Forms(names=tuple(names), made=made, left_out=left_out)
 

@@ -80,9 +80,9 @@ class Dispatcher:
         """Forget all that waits; returns whose it was."""
         return [ticket for lane in self._lanes for ticket in lane.clear()]
 
-    def pump(self) -> None:
-        """Release what the policy allows now, and wake up when it says so."""
-        now = self._around.clock()
+    def pump(self, at_least: float = -math.inf) -> None:
+        """Release what the policy allows now, which is `at_least` that, and wake up when it says so."""
+        now = max(self._around.clock(), at_least)
         if not self.images:
             self._wake_at(math.inf, now)
             return
@@ -100,7 +100,8 @@ class Dispatcher:
             self._timer.cancel()
         self._timer, self._until = None, until
         if until < math.inf:
-            self._timer = asyncio.get_running_loop().call_later(until - now, self.pump)
+            # uvloop counts in milliseconds, and is up to two of them early.
+            self._timer = asyncio.get_running_loop().call_later(until - now, self.pump, until)
 
     def _check_time(self, ticket: Ticket, ahead: int) -> None:
         """Refuse at once what cannot be answered in time: it would only be in the way of others."""

@@ -69,6 +69,9 @@ class Doors:
             SetupError: One is busy; the others may be bound until `release`.
         """
         config, host = self._config, _shown(self._config.host)
+        if config.processes > 1 and not config.share_ports:
+            _check_free("http_port", config.host, config.http_port)
+            _check_free("grpc_port", config.host, config.grpc_port)
         rest = self._bound.enter_context(_listen(config.host, config.http_port, shared=config.shares_ports))
         grpc_port = self._listen_grpc()
         metrics_port = self._answer_metrics(registry)
@@ -152,6 +155,17 @@ def _uvicorn_config(app: FastAPI, limits: EdgeLimits, certificates: Certificates
         timeout_graceful_shutdown=1,  # uvicorn takes whole seconds
         ssl_context_factory=(lambda *_: certificates.rest) if certificates else None,
     )
+
+
+def _check_free(key: str, host: str, port: int) -> None:
+    """Refuse to share a port with who has nothing to do with us: the kernel would deal out our callers."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((host, port))
+        except OSError:
+            raise SetupError(_busy(key, host, port)) from None
 
 
 def _listen(host: str, port: int, *, shared: bool) -> socket.socket:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from serve.core.errors import UnavailableError
 from serve.engines.torchserve import TorchServeControl, TorchServeEngine
 from serve.engines.torchserve_link import ChannelOptions
 from serve.loading import House
@@ -108,14 +109,13 @@ class LocalFleet:
     def elsewhere(self) -> tuple[EngineConfig, ...]:
         """See `Fleet`; nothing while no model is ready."""
         refs = [entry.ref for entry in self._repository.entries() if entry.ready]
-        if not refs:
+        try:
+            address = self._supervisor.endpoints.inference_grpc
+        except UnavailableError:  # it has just ended, and its models are about to be said to be loading
             return ()
-        address, token_file = (
-            self._supervisor.endpoints.inference_grpc,
-            self._supervisor.token_file.absolute(),
-        )
+        token_file = self._supervisor.token_file.absolute()
         models = tuple(f"{ref.name}:{ref.version}" for ref in refs)
-        return (EngineConfig(address=address, models=models, token_file=token_file),)
+        return (EngineConfig(address=address, models=models, token_file=token_file),) if models else ()
 
     async def start(self) -> None:
         """See `Fleet`."""

@@ -14,6 +14,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from serve.sections import EngineConfig
 from serve.settings import Config
 
 PAUSE_S = 1.0
+# One that ends sooner has a lasting reason: each time the pause is twice as long, up to the longest.
+HEALTHY_S = 60.0
+LONGEST_PAUSE_S = 32.0
 # Of the first one's drain_timeout_s: they must have ended when it begins to close what they use.
 DRAIN_SHARE = 0.6
 _PREFIX = "ATTNSERVE_"
@@ -109,16 +113,32 @@ class Siblings:
         await asyncio.gather(*(_end(process, timeout_s) for process in self._running.values()))
 
     async def _keep(self, number: int) -> None:
+        pause_s = PAUSE_S
         while not self._ending:
-            # A poll, since models become ready once.
-            while not (leader := self._leader()).engines:  # noqa: ASYNC110
-                await asyncio.sleep(PAUSE_S)
-            process = await self._start(number, leader)
-            self._running[number] = process
-            status = await process.wait()
+            began = time.monotonic()
+            try:
+                why = await self._serve_once(number)
+            except OSError as error:  # a full disk, say, may have room again at the next try
+                why = str(error)
             if not self._ending:
-                log.warning("gateway process ended, another is started", number=number, status=status)
-                await asyncio.sleep(PAUSE_S)
+                healthy = time.monotonic() - began > HEALTHY_S
+                pause_s = PAUSE_S if healthy else min(2 * pause_s, LONGEST_PAUSE_S)
+                log.warning("gateway process ended, another is started", number=number, why=why)
+                await asyncio.sleep(pause_s)
+
+    async def _serve_once(self, number: int) -> str:
+        """Start a process and wait for its end; gives the reason."""
+        # A poll, since models become ready once.
+        while not (leader := self._leader()).engines:  # noqa: ASYNC110
+            await asyncio.sleep(PAUSE_S)
+        process = self._running[number] = await self._start(number, leader)
+        while process.returncode is None:
+            if self._ending or _offers(self._leader()) - _offers(leader):
+                await _end(process, self._config.drain_timeout_s)
+                return "it knows less than the first one"
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), PAUSE_S)
+        return f"status {process.returncode}"
 
     async def _start(self, number: int, leader: Leader) -> Process:
         file = await asyncio.to_thread(_written, self._config, leader, number)
@@ -133,6 +153,11 @@ class Siblings:
         )
         log.info("gateway process started", number=number, pid=process.pid)
         return process
+
+
+def _offers(leader: Leader) -> set[tuple[str, str]]:
+    """Which models there are, and where: a restarted engine may be elsewhere, a failed model be back."""
+    return {(engine.address, model) for engine in leader.engines for model in engine.models}
 
 
 def _written(config: Config, leader: Leader, number: int) -> Path:

@@ -123,3 +123,19 @@ async def test_addresses_say_whether_it_is_tls() -> None:
         assert plain.http.startswith("http://127.0.0.1:")
         assert plain.grpc_url == f"grpc://{plain.grpc}"
         assert plain.metrics.startswith("http://127.0.0.1:")
+
+
+@pytest.mark.parametrize("key", ["http_port", "grpc_port"])
+def test_the_first_of_several_processes_shares_its_ports_with_nobody_else(key: str) -> None:
+    """Who listens there already, and would let others in, is another server: its callers are not ours."""
+
+    async def run() -> None:
+        with socket.socket() as stranger:
+            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            stranger.bind(("127.0.0.1", 0))
+            stranger.listen()
+            async with doors(processes=2, **{key: stranger.getsockname()[1]}):
+                pass
+
+    with pytest.raises(SetupError, match=key):
+        asyncio.run(run())

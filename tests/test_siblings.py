@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from time import monotonic as clock
 
 import pytest
 import yaml
 
+from serve import siblings
 from serve.config import ConfigError, read_config
 from serve.core.errors import UnavailableError
 from serve.sections import EngineConfig
-from serve.siblings import Leader, sibling_document
+from serve.siblings import Leader, Siblings, sibling_document
 from serve.token_file import FRESH_S, TokenFile
 
 LEADER = Leader(
@@ -18,6 +23,9 @@ LEADER = Leader(
     grpc_port=8001,
     engines=(EngineConfig(address="127.0.0.1:7070", models=("digits_se:1",), token_file=Path("/run/token")),),
 )
+
+
+MORE = EngineConfig(address="127.0.0.1:7071", models=("digits_se:1",), token_file=Path("/run/token"))
 
 
 def _config(tmp_path: Path, **settings: object) -> Path:
@@ -112,3 +120,66 @@ def test_without_a_token_the_engine_is_not_there(tmp_path: Path, content: str | 
         file.write_text(content)
     with pytest.raises(UnavailableError, match=r"token_file: .*token"):
         TokenFile(file)()
+
+
+async def _until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30.0):
+        while not true():  # noqa: ASYNC110  of another process
+            await asyncio.sleep(0.01)
+
+
+class _Kept:
+    """Siblings whose program is a short one, and when each ended."""
+
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+        self.leader = LEADER
+        self.ends: list[float] = []
+        self.started: list[Leader] = []
+        config = read_config(_config(tmp_path, processes=2, drain_timeout_s=5.0), {})
+        monkeypatch.setattr(siblings, "_PROGRAM", program)
+        monkeypatch.setattr(siblings, "PAUSE_S", 0.01)
+        monkeypatch.setattr(siblings, "LONGEST_PAUSE_S", 0.05)
+        monkeypatch.setattr(siblings.log, "warning", lambda _text, **_told: self.ends.append(clock()))
+        monkeypatch.setattr(siblings, "_written", self._written)
+        self.siblings = Siblings(config, lambda: self.leader)
+
+    def _written(self, _config: object, leader: Leader, _number: int) -> Path:
+        self.started.append(leader)
+        if len(self.started) == 1:
+            raise OSError(28, "No space left on device")
+        return Path("gateway.yaml")
+
+
+def test_one_that_cannot_start_is_tried_less_and_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pauses grow up to the longest, and a full disk does not end the first process."""
+    kept = _Kept(tmp_path, monkeypatch, "raise SystemExit(2)")
+
+    async def run() -> None:
+        work = asyncio.create_task(kept.siblings.run())
+        await _until(lambda: len(kept.ends) >= 4 or work.done())
+        await kept.siblings.stop(5.0)
+        await work
+
+    asyncio.run(run())
+    pauses = [after - before for before, after in pairwise(kept.ends)]
+    assert all(pause >= least for pause, least in zip(pauses, (0.02, 0.04, 0.05), strict=False))
+
+
+def test_it_is_started_anew_where_the_engine_is_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restarted TorchServe may be on other ports; one that would know less is left alone."""
+    kept = _Kept(tmp_path, monkeypatch, "import time; time.sleep(60)")
+
+    async def run() -> None:
+        work = asyncio.create_task(kept.siblings.run())
+        await _until(lambda: len(kept.siblings._running) == 1)  # noqa: SLF001
+        kept.leader = Leader(http_port=8000, grpc_port=8001, engines=())
+        await asyncio.sleep(0.1)
+        kept.leader = Leader(http_port=8000, grpc_port=8001, engines=(MORE,))
+        await _until(lambda: len(kept.started) == 3)
+        await kept.siblings.stop(5.0)
+        await work
+
+    asyncio.run(run())
+    assert [leader.engines for leader in kept.started] == [LEADER.engines, LEADER.engines, (MORE,)]

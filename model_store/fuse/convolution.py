@@ -170,9 +170,9 @@ class PackedLinear(nn.Module):
         self.__setstate__((weight.to(dtype).contiguous(), bias.to(dtype), activation, False))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map features [..., I] to [..., O]."""
+        """Map features [..., I] of any type to [..., O] of the type of the weights."""
         output: Tensor = torch.ops.mkldnn._linear_pointwise(  # noqa: SLF001 # it has no public name
-            features, self.packed, self.bias, self.activation, [], None
+            features.to(self.bias.dtype), self.packed, self.bias, self.activation, [], None
         )
         return output
 

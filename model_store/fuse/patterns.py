@@ -252,9 +252,18 @@ def _mean(rewriter: Rewriter, node: fx.Node) -> None:
 
 
 def _linear(rewriter: Rewriter, node: fx.Node) -> None:
-    """Replace a fully connected layer."""
+    """Replace a fully connected layer; one that gives the logits stays in FP32.
+
+    Rounded to BF16, two logits in some hundred would be equal, and the class a matter of their order.
+    """
     linear = rewriter.called(node)
     if type(linear) is not nn.Linear:
         return
-    packed = PackedLinear(linear.weight.detach(), bias_of(linear), "none", rewriter.dtype)
+    dtype = torch.float32 if gives_logits(node) else rewriter.dtype
+    packed = PackedLinear(linear.weight.detach(), bias_of(linear), "none", dtype)
     replace_by_module(node, packed, (node.all_input_nodes[0],))
+
+
+def gives_logits(node: fx.Node) -> bool:
+    """Whether what a layer computes is what the net returns."""
+    return all(user.op == "output" for user in node.users)

@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 from model_store.fuse.attention import Scale, ScaledSum, Selection, WeightedSum
 from model_store.fuse.convolution import Convolution, PackedLinear, PlaneMean, Sum
 from model_store.fuse.heads import Band, BandLayer
+from model_store.fuse.patterns import gives_logits
 from model_store.fuse.tracing import module_at, replace_by_module, shape_of
 from model_store.int8.convolution import ByteConvolution, ByteScale, ByteSelection, ByteSum, ByteWeights
 from model_store.int8.layers import ByteMean, BytePool, Dequantise, Quantise, light
@@ -165,7 +166,8 @@ def _mean(rewriter: Quantiser, node: fx.Node, mean: PlaneMean) -> None:
 
 
 def _linear(_rewriter: Quantiser, node: fx.Node, linear: PackedLinear) -> None:
-    replace_by_module(node, light(linear), (_arguments(node)[0],))
+    if not gives_logits(node):
+        replace_by_module(node, light(linear), (_arguments(node)[0],))
 
 
 _FORMS: Final[Mapping[type, Callable[[Quantiser, fx.Node, Any], None]]] = MappingProxyType(

@@ -36,7 +36,7 @@ def without_raw(data: bytes) -> Split | None:
     """Take `raw_input_contents` out of a `ModelInferRequest`; None where the parser has to see all of it."""
     raw: list[memoryview] = []
     head: list[memoryview] = []
-    view, at = memoryview(data), 0
+    view, at, left = memoryview(data), 0, _MAX_HEAD
     while at < len(data):
         tag = data[at]
         found = _length(data, at + 1) if tag & 7 == _BYTES and tag < _MORE else None
@@ -48,10 +48,12 @@ def without_raw(data: bytes) -> Split | None:
             return None
         if tag == _RAW_TAG:
             raw.append(view[start:end])
-        else:
+        elif (left := left - (end - at)) >= 0:
             head.append(view[at:end])
+        else:  # at once: two bytes are a field, and each would become an object here
+            return None
         at = end
-    return Split(b"".join(head), raw) if sum(map(len, head)) <= _MAX_HEAD else None
+    return Split(b"".join(head), raw)
 
 
 def _length(data: bytes, at: int) -> tuple[int, int] | None:

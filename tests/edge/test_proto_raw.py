@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import given
@@ -94,6 +96,17 @@ def test_what_may_have_too_many_fields_is_counted_whole() -> None:
     assert without_raw(pb.ModelInferRequest(id="x" * MAX_FIELDS).SerializeToString()) is None
     with pytest.raises(TooLargeError, match="fields"):
         oip_proto.parse_infer(b"\x3a\x00" * (MAX_FIELDS + 1))
+
+
+def test_a_message_of_tiny_fields_costs_nothing() -> None:
+    """Two bytes make a field: that there are too many is seen before each has become an object."""
+    data = b"\x0a\x00" * (1 << 18)
+    tracemalloc.start()
+    try:
+        assert without_raw(data) is None
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def _decoded(data: bytes, *, whole: bool) -> object:
