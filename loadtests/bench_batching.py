@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
+from loadtests.console import wide
 from serve.core.batching import Limits, Queue, Release, Slots, decide
 from serve.core.growth import Growth
 from serve.core.hand import UNFORESEEN, Foresight, Hand
@@ -230,7 +230,7 @@ def main() -> None:
     table = Table("worker", "load", "images/s", "", "p50, ms", "p99, ms", "", "images a batch")
     for row in rows():
         table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    wide().print(table)
 
 
 if __name__ == "__main__":

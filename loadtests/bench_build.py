@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from loadtests.console import wide
 from loadtests.machine import Machine
 
 GOAL_S: Final = 60.0
@@ -44,7 +44,7 @@ save(folder / "weights.pt", Checkpoint(architecture=name, state_dict=weights, ca
 (folder / "labels.txt").write_text("\\n".join(f"class {number}" for number in range(row.classes)))
 """
 
-console = Console(highlight=False)
+console = wide()
 
 
 class BuildError(Exception):

@@ -23,7 +23,6 @@ import torch
 import typer
 from numpy.typing import NDArray
 from PIL import Image
-from rich.console import Console
 from rich.table import Table
 
 from handlers.attn_archive import read_signature
@@ -34,6 +33,7 @@ from handlers.attn_net import Net, NetInput
 from handlers.attn_preprocess import INTERPOLATIONS, Recipe, fit, fit_into
 from loadtests.bench.archives import REAL, prepare, unpack
 from loadtests.bench.photos import photos
+from loadtests.console import wide
 from model_store.demo import DEMO, build_demo
 from model_store.digits import load_split
 
@@ -55,7 +55,7 @@ IMAGENET: Final = Recipe(
     std=(0.229, 0.224, 0.225),
 )
 
-console = Console(highlight=False)
+console = wide()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

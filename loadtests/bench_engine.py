@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import statistics
-import sys
 import tempfile
 import time
 import zipfile
@@ -27,9 +26,9 @@ import psutil
 import structlog
 import typer
 import yaml
-from rich.console import Console
 from rich.table import Table
 
+from loadtests.console import wide
 from loadtests.machine import Machine
 from serve.engines.torchserve_link import ChannelOptions, Link
 from serve.pb.torchserve_inference_pb2 import PredictionsRequest
@@ -71,10 +70,7 @@ OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "Java's own choice": ("-Xmx1g",),
 }
 
-_WIDTH: Final = 120
-
-# In a file the table would be wrapped to 80 columns.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+console = wide()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

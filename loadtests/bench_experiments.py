@@ -23,11 +23,11 @@ from typing import Annotated, Any, Final
 import grpc
 import httpx
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from loadtests.bench import archives
 from loadtests.bench.photos import photos
+from loadtests.console import wide
 from loadtests.machine import Machine
 from loadtests.soak import fakes
 from loadtests.stack import StackError, Target, end_in_order, running_stack
@@ -46,7 +46,7 @@ DIRECT: Final = "directly"
 # Between two calls: back to back, where all that runs is warm, and with pauses, where nothing is.
 PAUSES_S: Final = (0.0, 0.01)
 
-console = Console(highlight=False)
+console = wide()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,9 +20,9 @@ from typing import Annotated, Final
 
 import psutil
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from loadtests.console import wide
 from loadtests.gateway.load import KINDS, AnswerError, Callers, Load, callers
 from loadtests.machine import Machine
 from loadtests.stack import Stack, StackError, end_in_order, running_stack
@@ -32,7 +32,7 @@ WARM_UP_S: Final = 0.5
 # The servers of a run. The floor is the base of every ratio.
 FLOOR, GATEWAY, OTHER = "floor", "gateway", "other"
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+console = wide()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

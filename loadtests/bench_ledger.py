@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from sqlalchemy import insert
 
+from loadtests.console import wide
 from serve.core.experiment import Arm, Design, Experiment, Guardrail, Mode, State
 from serve.core.record import CallRecord, Outcome, Receipt, Role, Said, Ticket
 from serve.core.statistics.quantile import bucket_of
@@ -35,7 +35,7 @@ PHASES, ARMS, CLASSES = 3, 2, 100
 DIFFER, RIGHT = 0.1, 0.9  # shares of the pairs, and of the answers
 MANY = 10_000_000  # outcomes
 
-console = Console(highlight=False)
+console = wide()
 
 _Fact = TypeVar("_Fact")
 

@@ -18,9 +18,9 @@ from typing import Annotated, Final
 import numpy as np
 import psutil
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from loadtests.console import wide
 from loadtests.exchange import GRPC, REST_BINARY, REST_JSON
 from loadtests.exchanges import read_exchanges
 from loadtests.machine import Machine
@@ -37,10 +37,7 @@ USERS: Final = {GRPC: "GrpcUser", REST_BINARY: "RestBinaryUser", REST_JSON: "Res
 _REFUSED: Final = ("corrupt", "oversized")
 WARM_UP_S: Final = 1.0
 
-_WIDTH: Final = 120
-
-# In a file the table would be wrapped to 80 columns.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+console = wide()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

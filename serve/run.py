@@ -90,7 +90,7 @@ async def _work(gateway: Gateway, when_ready: WhenReady | None) -> None:
 def _let_be() -> None:
     """Spare the garbage collector what stays for good: modules, routes, metrics.
 
-    It would look through all of that again and again, for 5 to 10 % of the CPU that a request takes.
+    It would look through all of that again and again, on requests' time.
     """
     gc.collect()
     gc.freeze()

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from loadtests.bench import archives
 from loadtests.bench.bare import bare_loop
@@ -32,6 +31,7 @@ from loadtests.bench.measures import (
 from loadtests.bench.photos import photos
 from loadtests.bench.report import Findings, as_json, doubts, goals, show
 from loadtests.bench.watch import Watch
+from loadtests.console import wide
 from loadtests.machine import Machine
 from loadtests.stack import StackError, end_in_order, running_stack
 
@@ -40,7 +40,7 @@ MODELS = (archives.TINY, archives.TRIVIAL, archives.REAL)
 
 QUICK = Plan(rounds=2, bare_s=6.0, load_s=10.0, lone_calls=40, idle_s=5.0, requests=(1_000, 10_000))
 
-console = Console(highlight=False)
+console = wide()
 
 
 def main(

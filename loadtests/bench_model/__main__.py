@@ -12,7 +12,6 @@ from subprocess import CalledProcessError
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 
 from loadtests.bench.generator import LoadError
 from loadtests.bench_model.findings import PAIRS, PLAIN, Pair, Wish
@@ -23,6 +22,7 @@ from loadtests.bench_model.openvino import OpenVinoError
 from loadtests.bench_model.plots import draw
 from loadtests.bench_model.report import as_json, goals, show
 from loadtests.bench_model.rounds import Plan
+from loadtests.console import wide
 from loadtests.stack import StackError, end_in_order
 from model_store.errors import InputError
 
@@ -30,7 +30,7 @@ NET: Final = "se_resnet50"
 QUICK: Final = Plan(rounds=3, turn_s=0.1)
 FOLDER: Final = Path("run/bench")
 
-console = Console(highlight=False)
+console = wide()
 
 
 def main(  # noqa: PLR0913  options

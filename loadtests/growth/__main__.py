@@ -11,10 +11,10 @@ from typing import Annotated, Final
 
 import httpx
 import typer
-from rich.console import Console
 
 from loadtests.bench import archives
 from loadtests.bench.generator import LoadError
+from loadtests.console import wide
 from loadtests.growth import bare, served
 from loadtests.growth.bare import Say
 from loadtests.growth.plan import QUICK, Plan
@@ -27,7 +27,7 @@ from loadtests.stack import StackError, end_in_order
 FOLDER: Final = Path("run/bench")
 STORE: Final = FOLDER / "archives"
 
-console = Console(highlight=False)
+console = wide()
 
 
 def main(

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from loadtests.bench.generator import LoadError
+from loadtests.console import wide
 from loadtests.peers import nets
 from loadtests.peers.catalogue import BY_NAME, PEERS, Peer
 from loadtests.peers.environments import Environments, set_up
@@ -30,7 +30,7 @@ from loadtests.peers.reference import UnclearError
 from loadtests.peers.tables import show
 from loadtests.stack import StackError, end_in_order
 
-console = Console(highlight=False)
+console = wide()
 
 
 def main(  # noqa: PLR0913  typer: a parameter for each option

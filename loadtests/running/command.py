@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from loadtests.console import wide
 from loadtests.running.scenarios import SCENARIOS
 from loadtests.running.wish import Wish
 
-_WIDTH: Final = 132
-
-# In a file the tables would be wrapped to 80 columns.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+console = wide()
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 

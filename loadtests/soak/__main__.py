@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
+from loadtests.console import wide
 from loadtests.soak.report import Report, show
 from loadtests.soak.runs import RUNS, Wish
 from loadtests.stack import StackError, end_in_order
 
-WIDTH = 120
-
-# In a file the tables would be wrapped to 80 columns.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+console = wide()
 
 
 def main(  # noqa: PLR0913  the command line's own options
