@@ -30,7 +30,8 @@ CLASSES: Final = 10
 SEED: Final = 7
 _INPUT: Final = {
     "size": [SIZE, SIZE],
-    "resize": {"method": "shorter_side", "size": [256, 256], "interpolation": "bilinear"},
+    # The net's own size, so that raw pixels of that size are taken as they are, by the peers and by us.
+    "resize": {"method": "shorter_side", "size": [224, 224], "interpolation": "bilinear"},
     "mean": [0.485, 0.456, 0.406],
     "std": [0.229, 0.224, 0.225],
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,15 +45,19 @@ _QUIET: Final = """\
 def torchserve(order: Order) -> Iterator[Running]:
     """Java, and the worker that it starts; its ports are gRPC, REST, management, metrics, gRPC management."""
     folder = order.folder.absolute()
-    (folder / "tmp").mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     ports = free_ports(5)
     _write_archive(order, folder / "net.mar")
     (folder / "config.properties").write_text(_CONFIG.format(*ports, store=folder))
-    with process(_command(order, folder), environ_for(order), cwd=folder, log=folder / "server.log") as pid:
-        yield Running(pid=pid, ports=ports, log=folder / "server.log")
+    log = folder / "server.log"
+    # Its unix sockets lie there, and their paths may have 107 characters.
+    with tempfile.TemporaryDirectory(prefix="peer-", ignore_cleanup_errors=True) as temporary:
+        command = _command(order, folder, temporary)
+        with process(command, environ_for(order), cwd=folder, log=log) as pid:
+            yield Running(pid=pid, ports=ports, log=log)
 
 
-def _command(order: Order, folder: Path) -> list[str]:
+def _command(order: Order, folder: Path, temporary: str) -> list[str]:
     home, java = _site(order.python)
     log4j2 = home / "ts" / "configs" / "log4j2.xml"
     if order.setup.settings["log"] == "WARN":
@@ -60,7 +65,7 @@ def _command(order: Order, folder: Path) -> list[str]:
         log4j2.write_text(_QUIET)
     return [
         *(str(java), *order.setup.settings["java"]),
-        *(f"-Dmodel_server_home={home}", f"-Djava.io.tmpdir={folder / 'tmp'}"),
+        *(f"-Dmodel_server_home={home}", f"-Djava.io.tmpdir={temporary}"),
         *(f"-Dlog4j.configurationFile={log4j2.as_uri()}", "-cp", f"{home}/ts/frontend/*"),
         *("org.pytorch.serve.ModelServer", "--python", str(order.python)),
         *("-f", str(folder / "config.properties"), "-s", str(folder), "-ncs"),

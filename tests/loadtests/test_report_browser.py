@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -72,7 +73,10 @@ def test_the_picture_of_a_run_that_was_made_is_taken(tmp_path: Path) -> None:
     photograph(page(made()), tmp_path / "same.png")
     with Image.open(tmp_path / "example.png") as picture, Image.open(tmp_path / "same.png") as same:
         assert picture.width == 1100
-        assert picture.tobytes() == same.tobytes()
+        assert picture.size == same.size
+        # A busy Chromium smooths an edge here or there in another way.
+        differing = np.any(np.asarray(picture) != np.asarray(same), axis=-1).mean()
+        assert differing < 0.01
     refused = take(tmp_path / "none", tmp_path / "none.png")
     assert refused.returncode == 1
     assert refused.stderr.startswith("--report:")
