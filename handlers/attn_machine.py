@@ -33,8 +33,7 @@ def _computes_bfloat16(_device: torch.device) -> bool:
 
 
 def _fuses_convolutions(_device: torch.device) -> bool:
-    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call] # torch's lack
-    return available and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    return _has_onednn() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
 
 def _multiplies_bytes(_device: torch.device) -> bool:
@@ -43,8 +42,12 @@ def _multiplies_bytes(_device: torch.device) -> bool:
 
 
 def _convolves_bytes(_device: torch.device) -> bool:
-    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call] # torch's lack
-    return available and hasattr(torch.ops.onednn, "qconv2d_pointwise")
+    return _has_onednn() and hasattr(torch.ops.onednn, "qconv2d_pointwise")
+
+
+def _has_onednn() -> bool:
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call] # torch's lack
+    return available
 
 
 def _gpu_computes_bfloat16(device: torch.device) -> bool:

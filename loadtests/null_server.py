@@ -9,18 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
-import socket
-from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import grpc
 import grpc.aio
 import numpy as np
-import uvicorn
 
+from loadtests.both_doors import Receive, Send, serve_both
 from loadtests.traffic.wire import HEADER_LENGTH, OUTPUTS, length_prefixed
 from serve.pb import open_inference_pb2 as pb
 
@@ -28,7 +25,6 @@ MODEL: Final = "null"
 LABELS: Final = tuple("0123456789")
 _ROW: Final = np.array([0.91, *[0.01] * 9], np.float32)
 _LABEL: Final = LABELS[0]
-_LOOPBACK: Final = "127.0.0.1"
 _METHOD: Final = ("inference.GRPCInferenceService", "ModelInfer")
 _DOCUMENTS: Final[dict[str, Any]] = {
     "/v2/health/ready": {"ready": True},
@@ -40,42 +36,15 @@ _DOCUMENTS: Final[dict[str, Any]] = {
     f"/v2/models/{MODEL}/config": {"max_batch_size": 32},
 }
 
-Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
-Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
-
 
 def main() -> None:
     """Serve until SIGTERM; the addresses are written where a gateway would write them."""
-    asyncio.run(_serve(Path(os.environ["ATTNSERVE_RUN_DIR"])))
+    asyncio.run(serve_both(Path(os.environ["ATTNSERVE_RUN_DIR"]), _app, _handlers()))
 
 
-async def _serve(folder: Path) -> None:
-    ends = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ends.set)
-    door = socket.create_server((_LOOPBACK, 0))
-    # As the gateway does: head and body are two writes, and Nagle's algorithm would hold back the second.
-    door.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    rest = _Rest(uvicorn.Config(_app, log_level="warning", lifespan="off", access_log=False))
-    answering = asyncio.create_task(rest.serve([door]))
-    server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
+def _handlers() -> grpc.GenericRpcHandler:
     handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(_infer)
-    server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler(_METHOD[0], {_METHOD[1]: handler}),)
-    )
-    port = server.add_insecure_port(f"{_LOOPBACK}:0")
-    await server.start()
-    http = f"http://{_LOOPBACK}:{door.getsockname()[1]}"
-    addresses = {"http": http, "grpc": f"{_LOOPBACK}:{port}", "metrics": f"{http}/metrics"}
-    (folder / "addresses.json").write_text(json.dumps(addresses), encoding="utf-8")
-    await ends.wait()
-    await server.stop(None)
-    rest.should_exit = True
-    await answering
-
-
-class _Rest(uvicorn.Server):
-    def install_signal_handlers(self) -> None:
-        """Leave SIGTERM alone."""
+    return grpc.method_handlers_generic_handler(_METHOD[0], {_METHOD[1]: handler})
 
 
 async def _infer(message: bytes, _context: object) -> bytes:

@@ -77,7 +77,7 @@ class LoneCall:
 
 
 @dataclass(slots=True)
-class _Log:
+class AnswerLog:
     """When each answer came, and how long it took, in seconds; and when the first caller stopped asking."""
 
     ended: list[float] = field(default_factory=list)
@@ -85,6 +85,11 @@ class _Log:
     closed: float = math.inf
 
     def run(self, cpu_s: float) -> LoadRun:
+        """What they amount to, with the CPU time of the process that asked.
+
+        Raises:
+            LoadError: There are too few for a rate.
+        """
         ended = [when for when in self.ended if when <= self.closed]
         took_ms = 1e3 * np.array(self.took[: len(ended)])
         return LoadRun(
@@ -149,7 +154,7 @@ def _for_seconds(load: Load, seconds: float) -> LoadRun:
     cpu = time.process_time()
     ends = time.perf_counter() + seconds
     least = 2 * load.callers
-    log = _Log()
+    log = AnswerLog()
     asyncio.run(_closed_loop(load, log, lambda: time.perf_counter() < ends or len(log.ended) < least))
     return log.run(time.process_time() - cpu)
 
@@ -157,7 +162,7 @@ def _for_seconds(load: Load, seconds: float) -> LoadRun:
 def _for_requests(load: Load, requests: int) -> LoadRun:
     cpu = time.process_time()
     numbers = count()
-    log = _Log()
+    log = AnswerLog()
     asyncio.run(_closed_loop(load, log, lambda: next(numbers) < requests))
     return log.run(time.process_time() - cpu)
 
@@ -166,7 +171,7 @@ def _lone_calls(load: Load, calls: int) -> list[LoneCall]:
     return asyncio.run(_one_by_one(load, calls))
 
 
-async def _closed_loop(load: Load, log: _Log, go_on: Callable[[], bool]) -> None:
+async def _closed_loop(load: Load, log: AnswerLog, go_on: Callable[[], bool]) -> None:
     requests = _requests(load)
     numbers = count()
 

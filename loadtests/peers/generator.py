@@ -6,18 +6,15 @@ It checks every answer: a server that names another class than the reference, or
 from __future__ import annotations
 
 import asyncio
-import math
 import multiprocessing
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 
-import numpy as np
-
-from loadtests.bench.generator import LoadError, steady_rate
+from loadtests.bench.generator import AnswerLog, LoadError
 from loadtests.peers.doors import AnswerError, Ask, Images, Target, asking
 
 _ANSWERS_PER_CALLER = 2  # else a slow server's rate would come from a batch or two
@@ -63,26 +60,6 @@ class WrongAnswerError(Exception):
     """A server answered with another class than the reference, or not at all; it cannot be compared."""
 
 
-@dataclass(slots=True)
-class _Log:
-    """When each answer came, and how long it took, in seconds; and when the first caller stopped asking."""
-
-    ended: list[float] = field(default_factory=list)
-    took: list[float] = field(default_factory=list)
-    closed: float = math.inf
-
-    def run(self, cpu_s: float) -> Run:
-        ended = [when for when in self.ended if when <= self.closed]
-        took_ms = 1e3 * np.array(self.took[: len(ended)])
-        return Run(
-            requests=len(self.ended),
-            rate=steady_rate(ended),
-            p50_ms=float(np.median(took_ms)),
-            p99_ms=float(np.percentile(took_ms, 99)),
-            cpu_s=cpu_s,
-        )
-
-
 class Generator:
     """A handle on the generator's process."""
 
@@ -117,19 +94,26 @@ def generator() -> Iterator[Generator]:
 
 def _run(load: Load, seconds: float) -> Run:
     cpu = time.process_time()
-    log = _Log()
+    log = AnswerLog()
     try:
         asyncio.run(_closed_loop(load, log, seconds))
     except* (AnswerError, WrongAnswerError) as errors:
         raise WrongAnswerError(str(errors.exceptions[0])) from None
-    return log.run(time.process_time() - cpu)
+    found = log.run(time.process_time() - cpu)
+    return Run(
+        requests=found.requests,
+        rate=found.rate,
+        p50_ms=found.median_ms,
+        p99_ms=found.p99_ms,
+        cpu_s=found.cpu_s,
+    )
 
 
 def _first_answer(load: Load, seconds: float) -> None:
     asyncio.run(_until_right(load, seconds))
 
 
-async def _closed_loop(load: Load, log: _Log, seconds: float) -> None:
+async def _closed_loop(load: Load, log: AnswerLog, seconds: float) -> None:
     numbers = count()
     least = _ANSWERS_PER_CALLER * load.callers
     ends = time.perf_counter() + seconds

@@ -15,7 +15,7 @@ So the first is better where maps are large and weights few, which is so in the 
 import torch
 from torch import Tensor, nn
 
-from model_store.fuse.convolution import Convolution, bias_of, plane_means
+from model_store.fuse.convolution import bias_of, plane_means
 
 PLACES_PER_CHANNEL = 4
 """H * W / I from which `WeightedSum` is used. Measured in bfloat16 for 8 images and for one: at 56x56 places
@@ -128,7 +128,7 @@ class Selection(nn.Module):
         split: whether each branch sees only its half of the input channels.
     """
 
-    def __init__(self, first: Convolution, second: Convolution, head: nn.Module, *, split: bool) -> None:
+    def __init__(self, first: nn.Module, second: nn.Module, head: nn.Module, *, split: bool) -> None:
         super().__init__()
         self.first = first
         self.second = second

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from model_store.fuse.attention import Selection, means_of
+from model_store.fuse.attention import Selection
 from model_store.fuse.convolution import Convolution, Numbers
 from model_store.int8.layers import light
 from model_store.int8.ranges import Range, quantised_weight
@@ -248,33 +248,17 @@ class ByteScale(nn.Module):
         return output
 
 
-class ByteSelection(nn.Module):
-    """The SK convolution with two branches (`model_store.fuse.attention.Selection`), from bytes to BF16.
+def byte_selection(selection: Selection, given: Range) -> Selection:
+    """Return the SK convolution with two branches that maps UINT8 [N, I, H, W] to BF16 [N, C, H', W'].
 
     Args:
         selection: in FP32.
         given: range of the input.
     """
+    first, second = (_in_bytes(branch, given) for branch in (selection.first, selection.second))
+    return Selection(first, second, light(selection.head), split=selection.split)
 
-    def __init__(self, selection: Selection, given: Range) -> None:
-        super().__init__()
-        first, second = selection.first, selection.second
-        self.first = ByteConvolution(ByteWeights(first, given), first, None)
-        self.second = ByteConvolution(ByteWeights(second, given), second, None)
-        self.head = light(selection.head)
-        self.split = selection.split
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Map UINT8 [N, I, H, W] to BF16 [N, C, H', W'], all channels_last."""
-        seen = [features, features]
-        if self.split:
-            half = features.size(1) // 2
-            seen = [
-                features.narrow(1, start, half).contiguous(memory_format=torch.channels_last)
-                for start in [0, half]
-            ]
-        first = self.first(seen[0])
-        second = self.second(seen[1])
-        gates = self.head(means_of(first).add_(means_of(second)))
-        output: Tensor = second.lerp_(first, gates[:, :, None, None].to(torch.bfloat16))
-        return output
+def _in_bytes(branch: nn.Module, given: Range) -> ByteConvolution:
+    assert isinstance(branch, Convolution), "the branches of a net that is not in bytes yet"  # noqa: S101  ours
+    return ByteConvolution(ByteWeights(branch, given), branch, None)

@@ -18,7 +18,7 @@ from model_store.fuse.convolution import Convolution, PackedLinear, PlaneMean, S
 from model_store.fuse.heads import Band, BandLayer
 from model_store.fuse.patterns import gives_logits
 from model_store.fuse.tracing import module_at, replace_by_module, shape_of
-from model_store.int8.convolution import ByteConvolution, ByteScale, ByteSelection, ByteSum, ByteWeights
+from model_store.int8.convolution import ByteConvolution, ByteScale, ByteSum, ByteWeights, byte_selection
 from model_store.int8.layers import ByteMean, BytePool, Dequantise, Quantise, light
 from model_store.int8.ranges import Range, range_of
 
@@ -148,7 +148,7 @@ def _scale(rewriter: Quantiser, node: fx.Node, module: Scale) -> None:
 
 def _selection(rewriter: Quantiser, node: fx.Node, module: Selection) -> None:
     given = rewriter.bytes_of(_arguments(node)[0])
-    replace_by_module(node, ByteSelection(module, given.range), (given.node,))
+    replace_by_module(node, byte_selection(module, given.range), (given.node,))
 
 
 def _pool(rewriter: Quantiser, node: fx.Node, pool: nn.MaxPool2d) -> None:

@@ -92,10 +92,6 @@ class Span:
     count: int = 0
     ns: int = 0
 
-    def plus(self, seconds: float, count: int = 1) -> Span:
-        """Add `count` events that took `seconds` together."""
-        return Span(count=self.count + count, ns=self.ns + round(seconds * 1e9))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchUsage:

@@ -222,7 +222,9 @@ def _use_wal(path: Path) -> None:
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or attempt == _WAL_ATTEMPTS - 1:
+                # The low byte: SQLITE_BUSY_RECOVERY says that somebody else reads the new log just now.
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or attempt == _WAL_ATTEMPTS - 1:
                     raise
                 time.sleep(_WAL_PAUSE_S)
             else:

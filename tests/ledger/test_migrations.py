@@ -92,6 +92,26 @@ def _open(urls: list[str], together: Barrier) -> None:
         database.close()
 
 
+def test_new_files_may_be_opened_at_once(tmp_path: Path) -> None:
+    """Of three processes that make the same file, none is told that another just reads its log."""
+    files = [f"sqlite:///{tmp_path / str(number)}.db" for number in range(40)]
+    spawning = multiprocessing.get_context("spawn")
+    together = spawning.Barrier(3)
+    processes = [spawning.Process(target=_prepare, args=(files, together)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(40)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+
+
+def _prepare(urls: list[str], together: Barrier) -> None:
+    databases = [Database.connect(url) for url in urls]
+    for database in databases:
+        together.wait(20)
+        database.prepare()
+
+
 def test_a_newer_schema_is_refused(empty_url: str) -> None:
     """What a newer program wrote is not touched; the message names both revisions."""
     database = Database.connect(empty_url)
