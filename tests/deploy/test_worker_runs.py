@@ -1,21 +1,26 @@
 """The worker's configuration starts a real TorchServe, as its pod would, which serves and drains."""
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
 
-from deploy.check import DEPLOY
-from deploy.images import worker_probe, worker_start
+from deploy.checking.paths import DEPLOY
+from deploy.images import fetch_models, worker_probe, worker_start
+from serve.archive import read_sums
 from serve.pb.torchserve_inference_pb2 import PredictionsRequest
 from serve.pb.torchserve_inference_pb2_grpc import InferenceAPIsServiceStub
 
@@ -67,10 +72,14 @@ def configured(folder: Path, store: Path, ports: dict[str, int]) -> None:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with the archive that the pod's configuration names; its weights do not matter here."""
-    folder = tmp_path_factory.mktemp("store")
-    build = ["build", "--arch", "digits_se", "--untrained", "--output", str(folder)]
+    """A store that was filled as the init container does: with one of a source's two archives."""
+    source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("store")
+    build = ["build", "--arch", "digits_se", "--untrained", "--output", str(source)]
     subprocess.run([Path(sys.executable).with_name("attnserve"), *build], check=True, capture_output=True)
+    shutil.copy(source / "digits_se.mar", source / "nobody_wants_this.mar")
+    with (source / "SHA256SUMS").open("a", encoding="utf-8") as sums:
+        sums.write(f"{read_sums(source)['digits_se.mar']}  nobody_wants_this.mar\n")
+    assert fetch_models.main(["--from", str(source), "--to", str(folder), "digits_se.mar"]) == 0
     return folder
 
 
@@ -124,7 +133,10 @@ def starts(worker: Worker) -> bool:
 
 
 def test_it_serves_and_drains(worker: Worker) -> None:
-    """All probes pass, gRPC answers without a token, and SIGTERM ends it by itself."""
+    """All probes pass, gRPC answers without a token, and SIGTERM ends it by itself.
+
+    The model is the one that was fetched, and its process was set up as its signature asks.
+    """
     for name in worker_probe.PROBES:
         worker.probe(name)
     with grpc.insecure_channel(f"127.0.0.1:{worker.grpc_port}") as channel:
@@ -133,6 +145,11 @@ def test_it_serves_and_drains(worker: Worker) -> None:
         )
         reply = InferenceAPIsServiceStub(channel).Predictions(request, timeout=10)
     assert reply.prediction.startswith(b"ATSR")
+
+    with urllib.request.urlopen(f"{worker.management}/models") as answer:  # noqa: S310 - our own
+        assert [model["modelName"] for model in json.load(answer)["models"]] == ["digits_se"]
+    started = psutil.Process(worker.process.pid).children(recursive=True)
+    assert [process.environ().get("OMP_NUM_THREADS") for process in started] == ["1"]
 
     worker.process.send_signal(signal.SIGTERM)
     assert worker.process.wait(timeout=END_S) == 128 + signal.SIGTERM
