@@ -10,6 +10,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from loadtests.capacity.answer import again
+from loadtests.capacity.autoscaling import Target
+from loadtests.capacity.manifests import KINDS, Scaled, text_of, variant_of
 from loadtests.capacity.service import CapacityError
 
 _REPORT: Final = "report.json"
@@ -37,8 +39,9 @@ def read(path: Path) -> Mapping[str, Any]:
     return found
 
 
-def main(
+def main(  # noqa: PLR0913  each is an option of the command line
     report: Annotated[Path, typer.Argument(metavar="REPORT", help="report.json, or the folder with it.")],
+    *,
     target_rate: Annotated[
         float | None, typer.Option(help="Requests a second; how many replicas do they need?")
     ] = None,
@@ -46,29 +49,43 @@ def main(
         float | None, typer.Option(help="99 % are answered so soon; by default as promised in the report.")
     ] = None,
     manifest: Annotated[
-        str, typer.Option(help="Print only this: hpa or keda.", metavar="KIND", show_default=False)
+        str,
+        typer.Option(
+            help="Print only the file of an autoscaler: hpa or keda.", metavar="KIND", show_default=False
+        ),
     ] = "",
+    variant: Annotated[
+        str, typer.Option(help="Scale the Deployment worker-VARIANT.", show_default="the model's name")
+    ] = "",
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="Of the workers' models; once for each.", show_default="the report's"),
+    ] = None,
+    min_replicas: Annotated[int, typer.Option(help="Never fewer workers than that.")] = 1,
 ) -> None:
     """Answer from the report of a run of the scenario 'capacity': no load is made."""
     try:
         document = again(read(report), p99_ms=p99_ms, target_rate=target_rate)
-        print(_text(document, manifest))  # noqa: T201
+        models = tuple(model or [document["model"]])
+        scaled = Scaled(variant=variant or variant_of(models[0]), models=models, least=min_replicas)
+        print(_text(document, manifest, scaled))  # noqa: T201
     except CapacityError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
-    if manifest:  # the sentences would have said it
+    if manifest:  # the sentences would have said it, and a comment in a file is not seen
         for doubt in document["doubts"]:
             typer.echo(f"do not plan with it: {doubt}", err=True)
 
 
-def _text(document: Mapping[str, Any], manifest: str) -> str:
+def _text(document: Mapping[str, Any], manifest: str, scaled: Scaled) -> str:
     if not manifest:
         return "\n".join(document["sentences"])
-    if manifest not in ("hpa", "keda"):
+    if manifest not in KINDS:
         raise CapacityError(f"--manifest is {manifest!r}, must be hpa or keda")
     if document["autoscaling"] is None:
         raise CapacityError("--manifest: there is no rate at which the promise holds, and so no target")
-    return str(document["autoscaling"][manifest]).rstrip()
+    target = Target.of_json(document["autoscaling"])
+    return text_of(manifest, target, scaled, document["doubts"]).rstrip()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ The document, `Report.capacity`; rates are requests a second, times milliseconds
     saturation    {predicted, measured, error}: requests a second that are answered at most
     knee          {predicted, low, high, held_out, carried, broken, error, cautious}
     replicas      [{what: "target" or "2 x", rate, replicas, cautious, p99_ms}, ...]
-    autoscaling   {metric, query, concurrency, rate, headroom, hpa, keda}, the last two YAML; or null
+    autoscaling   {metric, query, headroom, model, p99_ms, concurrency, queue_s, rate, replicas, most,
+                  hpa, keda}, the last two YAML; or null
     doubts        sentences: why not to believe it; empty where nothing speaks against it
     sentences     the answer in words
     fitted        all that is needed to answer again: `Fitted.of_json`
@@ -29,11 +30,12 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from loadtests.capacity.autoscaling import target
+from loadtests.capacity.autoscaling import Target, target
 from loadtests.capacity.doubts import doubts
 from loadtests.capacity.errors import errors, saturation_error
 from loadtests.capacity.fitted import Fitted, fitted
 from loadtests.capacity.knee import curve, knee, replicas
+from loadtests.capacity.manifests import KINDS, Scaled, text_of, variant_of
 from loadtests.capacity.measured import measure
 from loadtests.capacity.sentences import sentences
 from loadtests.capacity.service import Batching, CapacityError
@@ -118,13 +120,18 @@ def answered(model: Fitted, *, p99_ms: float, target_rate: float | None) -> Mapp
         },
         "knee": found.as_json(),
         "replicas": table,
-        "autoscaling": scaling.as_json() if scaling else None,
+        "autoscaling": _autoscaling(scaling) if scaling else None,
         "doubts": doubts(model, found),
         "fitted": kept,
     }
     document["sentences"] = sentences(document)
     plain: dict[str, Any] = json.loads(json.dumps(document, allow_nan=False))
     return plain
+
+
+def _autoscaling(scaling: Target) -> dict[str, Any]:
+    scaled = Scaled(variant=variant_of(scaling.model), models=(scaling.model,))
+    return scaling.as_json() | {kind: text_of(kind, scaling, scaled) for kind in KINDS}
 
 
 def _check(p99_ms: float, target_rate: float | None) -> None:

@@ -20,6 +20,8 @@ _WORDS: Final = {"held_out": "that were held out", "left_out": "left out one at 
 
 def doubts(model: Fitted, found: Knee) -> list[str]:
     """Every one; empty where nothing speaks against it."""
+    if not model.steps:
+        return ["Nothing was measured: these are the times of an assumed worker."]
     return [*_of_percentiles(model), *_of_service(model), *_of_knee(model, found)]
 
 

@@ -53,6 +53,7 @@ class Outcome:
         rate: Requests a second that arrived.
         response_ms: [N] from each arrival to its answer.
         queue_ms: [N] from each arrival at the queue until its last image left it.
+        predict_ms: [N] from each arrival at the queue to its answer from the worker.
         transport_ms: Of each response time, outside of the gateway.
         mean_batch: Images in a batch.
         answered: Requests a second that were answered.
@@ -61,6 +62,7 @@ class Outcome:
     rate: float
     response_ms: Floats
     queue_ms: Floats
+    predict_ms: Floats
     transport_ms: float
     mean_batch: float
     answered: float
@@ -71,11 +73,12 @@ class Outcome:
 
     @property
     def concurrency(self) -> float:
-        """Requests in the gateway on average: arrivals a second times mean seconds there.
+        """Requests that wait for a worker's answer, on average: arrivals a second times mean seconds of it.
 
-        Little, A proof for the queuing formula L = lambda W, Operations Research 9, 1961.
+        Little, A proof for the queuing formula L = lambda W, Operations Research 9, 1961. The gateway's own
+        time before the queue is not in it: no worker more would make that shorter.
         """
-        return self.rate * (float(self.response_ms.mean()) - self.transport_ms) / 1e3
+        return self.rate * float(self.predict_ms.mean()) / 1e3
 
 
 def simulate(
@@ -116,6 +119,7 @@ def serve(service: Service, batching: Batching, flow: Flow) -> Outcome:
         rate=number / seconds,
         response_ms=(back - flow.at_ms)[settled] + service.transport_ms,
         queue_ms=(left - queued)[settled],
+        predict_ms=(back - queued)[settled],
         transport_ms=service.transport_ms,
         mean_batch=float(sizes.mean()),
         answered=1e3 * len(back) / float(back.max() - flow.at_ms[0]),

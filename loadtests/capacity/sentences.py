@@ -38,6 +38,8 @@ def _knee(document: Mapping[str, Any]) -> str:
 
 def _measured(knee: Mapping[str, Any]) -> str:
     carried, broken, error = knee["carried"], knee["broken"], knee["error"]
+    if carried is None and broken is None:
+        return "nothing was measured"
     if carried is None:
         return f"measured: not even {_rate(broken)} were carried"
     if broken is None:
@@ -97,7 +99,7 @@ def _scaling(document: Mapping[str, Any]) -> list[str]:
     if scaling is None:
         return []
     text = (
-        f"Autoscale on {scaling['concurrency']:.3g} requests in the gateway for each worker, which is"
+        f"Autoscale on {scaling['concurrency']:.3g} requests that wait for each worker, which is"
         f" {_rate(scaling['rate'])} a second, {scaling['headroom']:.0%} of the lowest of those:"
         f" {scaling['query']}."
     )

@@ -118,27 +118,40 @@ def test_the_target_is_that_of_a_single_worker() -> None:
     assert keda["spec"]["fallback"]["replicas"] == 2 * found["replicas"][0]["cautious"]
 
 
+def test_the_guard_is_the_queue_at_the_knee() -> None:
+    """The mean seconds in the queue where the promise just holds, no less than an adapter can tell apart."""
+    at_knee = simulate(SERVICE, Batching(), document()["autoscaling"]["rate"] / 0.7)
+    assert document()["autoscaling"]["queue_s"] == pytest.approx(at_knee.queue_ms.mean() / 1e3)
+    many = replace(fitted(), batching=Batching(workers=2))
+    found = answered(many, p99_ms=PROMISE_MS, target_rate=None)["autoscaling"]
+    short = simulate(SERVICE, many.batching, 2 * found["rate"] / 0.7).queue_ms.mean() / 1e3
+    assert short < found["queue_s"] == 0.005
+
+
 def test_the_autoscaler_of_kubernetes_takes_its_manifest() -> None:
     """The HPA is one for strict schemas of the oldest and the newest version, and has the same target."""
     manifest = yaml.safe_load(document()["autoscaling"]["hpa"])
     for version in ("1.32", kubernetes_validate.latest_version()):
         kubernetes_validate.validate(manifest, version, strict=True)
-    target = manifest["spec"]["metrics"][0]["external"]["target"]
-    assert int(target["averageValue"].removesuffix("m")) == round(
-        1e3 * document()["autoscaling"]["concurrency"]
-    )
+    concurrency, queue = (metric["external"]["target"] for metric in manifest["spec"]["metrics"])
+    scaling = document()["autoscaling"]
+    assert concurrency == {"type": "AverageValue", "averageValue": f"{1e3 * scaling['concurrency']:.0f}m"}
+    assert queue == {"type": "Value", "value": f"{1e3 * scaling['queue_s']:.0f}m"}
     assert manifest["spec"]["minReplicas"] == 1
 
 
 def test_keda_takes_its_manifest() -> None:
-    """A series that is absent is an error there and not 0; never to zero replicas; the query is the same."""
-    manifest = yaml.safe_load(document()["autoscaling"]["keda"])
-    (trigger,) = manifest["spec"]["triggers"]
-    assert trigger["metadata"]["ignoreNullValues"] == "false"
-    assert trigger["metadata"]["query"] == document()["autoscaling"]["query"]
-    assert float(trigger["metadata"]["threshold"]) == pytest.approx(
-        document()["autoscaling"]["concurrency"], abs=0.001
-    )
+    """A series that is absent is an error there and not 0; never to none; targets as in the HPA."""
+    scaling = document()["autoscaling"]
+    manifest = yaml.safe_load(scaling["keda"])
+    concurrency, queue = manifest["spec"]["triggers"]
+    for trigger, kind, target in (
+        (concurrency, "AverageValue", scaling["concurrency"]),
+        (queue, "Value", scaling["queue_s"]),
+    ):
+        assert trigger["metricType"] == kind
+        assert trigger["metadata"]["ignoreNullValues"] == "false"
+        assert float(trigger["metadata"]["threshold"]) == pytest.approx(target, abs=0.001)
     assert manifest["spec"]["minReplicaCount"] == 1
     schema = SCHEMAS / "scaledobject_keda.sh_v1alpha1.json"
     if schema.exists():
@@ -152,13 +165,10 @@ def test_the_query_is_of_a_metric_that_the_gateway_has() -> None:
     from serve.metrics import Metrics  # noqa: PLC0415  only here
 
     metrics = Metrics(CollectorRegistry())
-    metrics.request_duration.labels("digits_se", "1.0", "grpc").observe(2.0)
-    value = metrics.registry.get_sample_value(
-        "attnserve_request_duration_seconds_sum",
-        {"model": "digits_se", "version": "1.0", "protocol": "grpc"},
-    )
-    assert value == 2
-    assert 'attnserve_request_duration_seconds_sum{model="digits_se"}' in document()["autoscaling"]["query"]
+    metrics.predict_seconds.labels("digits_se").inc(2.0)
+    name, labels = "attnserve_predict_seconds_total", {"model": "digits_se"}
+    assert metrics.registry.get_sample_value(name, labels) == 2
+    assert f'{name}{{model="digits_se"}}' in document()["autoscaling"]["query"]
 
 
 def test_errors_are_those_of_the_steps() -> None:
@@ -253,6 +263,35 @@ def test_the_command_answers_from_a_folder(tmp_path: Path) -> None:
     assert (code, yaml.safe_load(output)["kind"]) == (0, "ScaledObject")
 
 
+def test_the_command_prints_the_file_of_a_variant(tmp_path: Path) -> None:
+    """Its name, its models, and its fewest replicas are those asked for; several models are one sum."""
+    (tmp_path / "report.json").write_text(json.dumps({"capacity": document()}))
+    asked = ("--variant", "se", "--model", "a", "--model", "b", "--min-replicas", "3")
+    _, output = command(str(tmp_path), "--manifest", "hpa", *asked)
+    found = yaml.safe_load(output)
+    assert found["metadata"]["name"] == found["spec"]["scaleTargetRef"]["name"] == "worker-se"
+    assert found["spec"]["minReplicas"] == 3
+    for metric in found["spec"]["metrics"]:
+        assert metric["external"]["metric"]["selector"] == {
+            "matchExpressions": [{"key": "model", "operator": "In", "values": ["a", "b"]}]
+        }
+    _, output = command(str(tmp_path), "--manifest", "keda", *asked)
+    found = yaml.safe_load(output)
+    assert found["spec"]["scaleTargetRef"] == {"name": "worker-se"}
+    needed = document()["replicas"][0]["cautious"]
+    assert (found["spec"]["minReplicaCount"], found["spec"]["fallback"]["replicas"]) == (3, needed)
+    assert all('model=~"a|b"' in trigger["metadata"]["query"] for trigger in found["spec"]["triggers"])
+
+
+def test_a_file_says_which_command_wrote_it(tmp_path: Path) -> None:
+    """The comment's options, given again, print the same file."""
+    (tmp_path / "report.json").write_text(json.dumps({"capacity": document()}))
+    _, output = command(str(tmp_path), "--manifest", "keda", "--variant", "se", "--min-replicas", "2")
+    comment = " ".join(line.lstrip("# ") for line in output.splitlines() if line.startswith("#"))
+    options = comment[comment.index("REPORT ") :].split()[1:]
+    assert command(str(tmp_path), *options) == (0, output)
+
+
 def test_a_manifest_of_a_model_that_does_not_fit_is_not_given_without_a_word(tmp_path: Path) -> None:
     """The doubts go to standard error, so that what is applied stays a manifest."""
     doubtful = answered(replace(fitted(), line_worst=0.5), p99_ms=PROMISE_MS, target_rate=None)
@@ -262,6 +301,7 @@ def test_a_manifest_of_a_model_that_does_not_fit_is_not_given_without_a_word(tmp
     done = CliRunner().invoke(app, [str(tmp_path), "--manifest", "hpa"])
     assert yaml.safe_load(done.stdout)["kind"] == "HorizontalPodAutoscaler"
     assert "do not plan with it: The time of a batch is no straight line" in done.stderr
+    assert "# Do not plan with it: The time of a batch is no straight line" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -271,6 +311,7 @@ def test_a_manifest_of_a_model_that_does_not_fit_is_not_given_without_a_word(tmp
         ("{}", (), "says nothing of the capacity"),
         ("answer", ("--manifest", "vpa"), "--manifest is 'vpa', must be hpa or keda"),
         ("answer", ("--target-rate", "0"), "target rate is 0.0, must be above 0"),
+        ("answer", ("--min-replicas", "0"), "min replicas is 0, must be at least 1"),
     ],
 )
 def test_the_command_says_what_is_wrong(

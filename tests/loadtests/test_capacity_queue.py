@@ -130,15 +130,19 @@ def test_a_long_way_to_the_worker_is_filled_by_batches_handed_ahead(prefetch: in
 
 
 def test_concurrency_is_what_is_seen_at_random_moments() -> None:
-    """Little's law: the rate times the mean time is the mean number that are there, counted one by one."""
+    """Little's law: the rate times the mean time is the mean number that are there, counted one by one.
+
+    There is between the gateway's own work, which is one request at a time, and the worker's answer.
+    """
     service = Service(alpha_ms=6.0, beta_ms=2.0, spread=0.3, front_ms=2.0, transport_ms=5.0)
     random = np.random.default_rng(3)
     at_ms = np.cumsum(random.exponential(5.0, REQUESTS))
     flow = drawn(at_ms, np.ones(REQUESTS, np.int64), 0.4, random)
     found = serve(service, Batching(), flow)
+    queued = through_front(flow.at_ms, service.front_ms * flow.front_factors)
     left = np.sort(at_ms + found.response_ms - service.transport_ms)
     moments = random.uniform(at_ms[0], at_ms[-1], 5 * REQUESTS)
-    there = np.searchsorted(at_ms, moments) - np.searchsorted(left, moments)
+    there = np.searchsorted(queued, moments) - np.searchsorted(left, moments)
     assert found.concurrency == pytest.approx(there.mean(), rel=0.01)
 
 
