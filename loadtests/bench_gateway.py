@@ -236,17 +236,17 @@ class _Bench:
 def _servers(classes: int, against: Path | None, process: Callers) -> Iterator[dict[str, Stack]]:
     with tempfile.TemporaryDirectory(prefix="attnserve-bench-") as name, ExitStack() as running:
 
-        def start(server: str, program: str, argument: int, path: str = "") -> Stack:
-            settings = {"PYTHONPATH": path} if path else {}
+        def start(server: str, program: str, argument: int, checkout: Path) -> Stack:
+            settings = {"PYTHONPATH": str(checkout)}
             command = (sys.executable, str(FOLDER / program), str(argument))
             return running.enter_context(running_stack(Path(name) / server, settings, command))
 
         here = FOLDER.parent.parent
-        gateway = start(GATEWAY, "instant.py", classes, str(here))
+        gateway = start(GATEWAY, "instant.py", classes, here)
         answer = process.answer(gateway.target)
-        servers = {FLOOR: start(FLOOR, "floor.py", len(answer)), GATEWAY: gateway}
+        servers = {FLOOR: start(FLOOR, "floor.py", len(answer), here), GATEWAY: gateway}
         if against is not None:
-            servers[OTHER] = start(OTHER, "instant.py", classes, str(against.resolve()))
+            servers[OTHER] = start(OTHER, "instant.py", classes, against.resolve())
         yield servers
 
 

@@ -495,7 +495,11 @@ def test_a_fresh_process_with_torch_alone_gives_the_same_answers(tmp_path: Path)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["se_resnet50", "sknet50", "mobilenet_v2", "bn_inception", "cbam_resnet50", "senet154"]
+    "name",
+    [
+        *("se_resnet50", "sknet50", "mobilenet_v2", "bn_inception", "cbam_resnet50"),
+        pytest.param("senet154", marks=pytest.mark.exhaustive),
+    ],
 )
 def test_a_large_net_is_fused(name: str) -> None:
     """Sums of all kinds, concatenations, poolings that round up, and attentions without a fused form."""
