@@ -38,6 +38,7 @@ from serve.repository import Repository
 from serve.service import Parts, Service, ServiceOptions
 from serve.settings import Config
 from serve.siblings import Leader, Siblings
+from serve.tracing import build_tracing
 from serve.trust import Trust
 from serve.usage import UsageBook
 
@@ -49,13 +50,19 @@ CLOSING_SHARE = 0.4
 DOORS_GRACE_S = 0.5
 _JOIN_POLL_S = 0.05
 ENDING_S = 1.0
+# For the last traces: a collector that is there has them in milliseconds.
+LAST_TRACES_S = 2.0
 
 
 class Gateway:
     """One gateway process: `start`, then `close`, which drains."""
 
     def __init__(self, config: Config, fleet_of: FleetOf = build_fleet) -> None:
-        """Make every object; nothing runs and no port is bound yet."""
+        """Make every object; nothing runs and no port is bound yet.
+
+        Raises:
+            ConfigError: The store of experiments, or what traces requests, cannot be.
+        """
         self.config = config
         # Described, so that whoever asks the page for some series alone (`name[]`) may ask for any of them.
         self.registry = CollectorRegistry(auto_describe=True)
@@ -97,10 +104,12 @@ class Gateway:
             usage=usage,
             audit=self.audit,
         )
-        self.service = Service(parts, _service_options(config))
-        limits = _edge_limits(config)
-        self.grpc = build_grpc_server(self.service, access, limits, self._laboratory.desk)
-        rest = build_rest_app(self.service, access, limits, self._laboratory.desk)
+        options = _service_options(config)
+        self.service = Service(parts, options)
+        self._tracing = build_tracing(config.tracing, options.version)
+        limits, desk = _edge_limits(config), self._laboratory.desk
+        self.grpc = build_grpc_server(self.service, access, limits, desk, self._tracing)
+        rest = build_rest_app(self.service, access, limits, desk, self._tracing)
         self._doors = Doors(config, self.grpc, rest, limits, certificates)
         self.addresses = Addresses(http="", grpc="", metrics="")
         repository.on_change = self.grpc.refresh
@@ -126,6 +135,8 @@ class Gateway:
             raise SetupError(str(error)) from None
         if self.config.share_ports:
             await self._models_first()
+        if self._tracing is not None:
+            self._tracing.start()
         self._exit.callback(self._doors.release)
         self.addresses = await self._doors.open(self.registry)
         self._exit.push_async_callback(self._end)
@@ -182,10 +193,16 @@ class Gateway:
         left = self._ends - time.monotonic() - ENDING_S
         await self._pool.close()
         await self._laboratory.close(max(DOORS_GRACE_S, left / 2))
-        await asyncio.gather(self._doors.close(DOORS_GRACE_S), self.fleet.stop(max(DOORS_GRACE_S, left)))
+        await asyncio.gather(self._close_doors(), self.fleet.stop(max(DOORS_GRACE_S, left)))
         log.info("drained")
         self.audit.record(Act(name="stop", target="gateway"))
         self.audit.close()
+
+    async def _close_doors(self) -> None:
+        await self._doors.close(DOORS_GRACE_S)
+        if self._tracing is not None:  # every trace has its end by now
+            left = self._ends - time.monotonic() - ENDING_S
+            await self._tracing.close(min(LAST_TRACES_S, max(DOORS_GRACE_S, left)))
 
     def _publish_addresses(self) -> None:
         """For scripts that let the ports be picked."""
@@ -247,6 +264,7 @@ def _edge_limits(config: Config) -> EdgeLimits:
     return EdgeLimits(
         max_message_bytes=config.max_request_bytes,
         max_connections=config.max_connections,
+        max_connection_age_s=config.max_connection_age_s,
         header_timeout_s=config.header_timeout_s,
         body_timeout_s=config.body_timeout_s,
         room=Room(config.max_inflight_bytes),

@@ -21,7 +21,8 @@ from serve.core.lane import Lane
 from serve.core.messages import Batch, BatchReply, ModelRef, Prediction
 from serve.core.pace import Throughput
 from serve.core.query import Query
-from serve.core.ticket import Share, Ticket
+from serve.core.ticket import Share, Ticket, traces_of
+from serve.core.trace import in_log
 from serve.engines.pool import EnginePool, Seat
 from serve.metrics import Metrics
 from serve.usage import UsageBook
@@ -134,7 +135,7 @@ class Dispatcher:
         begin = now if slots.idle or slots.due.at == math.inf else max(now, slots.due.at)
         shares, parts = lane.gather(release.images, now, begin)
         outputs = frozenset[str]().union(*(share.ticket.query.wants for share in shares))
-        batch = Batch(parts=tuple(parts), outputs=outputs)
+        batch = Batch(parts=tuple(parts), outputs=outputs, traces=traces_of(shares))
         seat = self._around.pool.take(self.ref, lane.growth.foresee(batch.count))
         self._around.metrics.observe_batch(self.ref.name, batch.count, release.reason)
         self._throughput.released(batch.count)
@@ -159,7 +160,7 @@ class Dispatcher:
         except ServeError as error:
             self._fail(shares, error)
         except Exception:
-            log.exception("batch failed", model=str(self.ref), images=batch.count)
+            log.exception("batch failed", model=str(self.ref), images=batch.count, **in_log(*batch.traces))
             self._fail(shares, InternalError("the server failed to run the batch; its log says why"))
         except asyncio.CancelledError:
             # Nobody here cancels a batch, but an engine's connection may end that way.
@@ -252,6 +253,7 @@ class Batcher:
         finally:
             self._open.discard(ticket)
             dispatcher.remove(ticket)
+            ticket.close(self._around.clock)
         self._around.metrics.observe_queue(model, ticket.queue_s)
         return ticket.prediction()
 

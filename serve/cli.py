@@ -14,6 +14,7 @@ import secrets
 import shutil
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Annotated, Literal
@@ -170,10 +171,13 @@ def _not_empty(value: str) -> str:
 def token(
     name: Annotated[str, typer.Argument(help="Who will use it.", callback=_not_empty)],
     role: Annotated[Literal["infer", "operate", "admin"], typer.Option(help="What it allows.")] = "infer",
+    days: Annotated[
+        int | None, typer.Option(help="It expires so many days from now; default: never.", min=1, max=36_500)
+    ] = None,
 ) -> None:
     """Make a bearer token: the secret for the caller, and the line for the configuration.
 
-    Example: attnserve token ci --role operate
+    Example: attnserve token ci --role operate --days 90
     """
     secret = secrets.token_urlsafe(32)
     digest = hashlib.sha256(secret.encode()).hexdigest()
@@ -181,7 +185,8 @@ def token(
     typer.echo(secret)
     typer.echo("for the configuration, under `tokens:`", err=True)
     # A JSON string is a YAML string, whatever the name holds.
-    typer.echo(f"- {{name: {json.dumps(name)}, role: {role}, sha256: {digest}}}")
+    expires = f", expires: {datetime.now(UTC).date() + timedelta(days)}" if days else ""
+    typer.echo(f"- {{name: {json.dumps(name)}, role: {role}, sha256: {digest}{expires}}}")
 
 
 @app.command()

@@ -131,6 +131,8 @@ def _parse(text: str, where: str) -> object:
         raise ConfigError(f"{where}: line {line} is not YAML: {error.problem}") from None
     except yaml.YAMLError:
         raise ConfigError(f"{where}: is not YAML: it holds characters that YAML does not allow") from None
+    except ValueError as error:  # text of the form of a date is read as one
+        raise ConfigError(f"{where}: holds a date that there is not: {error}") from None
     except RecursionError:
         raise ConfigError(f"{where}: is nested too deeply") from None
 
@@ -151,8 +153,9 @@ def _explain(detail: ErrorDetails) -> str:
     if not where:
         return message
     # A secret may stand where a digest or a token should, or where a file should that holds it.
-    private = detail["loc"][0] in ("tokens", "tokens_file", "tls") or detail["loc"][-1] == "store_url"
-    secret = private and detail["loc"][-1] not in ("name", "role", "client_role")
+    first, last = detail["loc"][0], detail["loc"][-1]
+    private = first in ("tokens", "tokens_file", "tls") or last in ("store_url", "endpoint")
+    secret = private and last not in ("name", "role", "expires", "client_role")
     return f"{where}: {message}" if secret else f"{where}: {message}, got {detail['input']!r}"
 
 

@@ -54,6 +54,7 @@ class Check:
 CHECKS = (
     Check("reach", "nobody beyond this machine reaches the ports", doors.reach),
     Check("tokens", "tokens are in place, and none is easily guessed", doors.tokens),
+    Check("expiry", "no token expires soon", doors.expiry),
     Check("files", "only their owner changes who gets in", doors.files),
     Check("certificates", "no TLS, or a certificate that is valid, for long enough, with a private key",
           doors.certificates),

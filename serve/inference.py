@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from serve.batcher import Batcher
 from serve.core.answer import compose, fault
 from serve.core.call import Call
+from serve.core.card import ModelCard
 from serve.core.lane import BACKGROUND
 from serve.core.messages import InferRequest, InferResponse, ModelRef, Prediction
 from serve.core.query import Query, interpret
 from serve.core.ratelimit import RateLimiter
+from serve.core.trace import Trace
 from serve.metrics import OUTCOMES, Metrics
 from serve.repository import Entry
 
@@ -49,6 +51,14 @@ class Progress:
         if self.prediction is None or self.outcome != OK or not any(self.prediction.status):
             return {self.outcome: self.images}
         return Counter(OUTCOMES[fault(status).code] if status else OK for status in self.prediction.status)
+
+    def tell(self, trace: Trace | None) -> None:
+        """Tell the request's trace, if it has one, what came of it."""
+        if trace is None:
+            return
+        trace.tell({"attnserve.images": self.images, "attnserve.outcome": self.outcome})
+        if self.ref is not None:
+            trace.tell({"attnserve.model.name": self.ref.name, "attnserve.model.version": self.ref.version})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +111,19 @@ class Inference:
         progress.ref = entry.ref
         card = entry.serving_card()
         query = interpret(request, card, max_images=self._limits.max_images)
-        if needs:
-            query = replace(query, wants=query.wants | needs)
+        if needs or call.trace is not None:
+            query = replace(query, wants=query.wants | needs, trace=call.trace)
         progress.images = query.items.count
         if not tried_before:
             self._rates.take(call.principal, query.items.count, self._clock())
         deadline = self._deadline(query, call, progress)
         with self._metrics.kept(self._metrics.inflight, card.ref.name).track_inprogress():
-            progress.prediction = await self._batcher.predict(card, query, deadline, call.principal)
+            progress.prediction = await self._predict(card, query, deadline, call.principal)
         return Answer(compose(query, progress.prediction, card), progress.prediction)
 
-    async def mirror(self, entry: Entry, request: InferRequest, deadline: float) -> Prediction:
+    async def mirror(
+        self, entry: Entry, request: InferRequest, deadline: float, trace: Trace | None = None
+    ) -> Prediction:
         """Answer nobody: behind all callers, and only for what the model says.
 
         Raises:
@@ -119,8 +131,16 @@ class Inference:
         """
         card = entry.serving_card()
         query = interpret(request, card, max_images=self._limits.max_images)
-        query = replace(query, wants=frozenset({"probabilities"}), outputs=(), partial=True)
-        return await self._batcher.predict(card, query, deadline, BACKGROUND)
+        query = replace(query, wants=frozenset({"probabilities"}), outputs=(), partial=True, trace=trace)
+        return await self._predict(card, query, deadline, BACKGROUND)
+
+    async def _predict(self, card: ModelCard, query: Query, deadline: float, principal: str) -> Prediction:
+        begun = self._clock()
+        try:
+            return await self._batcher.predict(card, query, deadline, principal)
+        finally:  # whatever came of it: so long a worker, or the queue, had it
+            waited = self._metrics.kept(self._metrics.predict_seconds, card.ref.name)
+            waited.inc(self._clock() - begun)
 
     def _deadline(self, query: Query, call: Call, progress: Progress) -> float:
         latest = progress.started + min(self._limits.timeout_s, query.timeout_s or math.inf)

@@ -106,6 +106,13 @@ class Metrics:
         self.inflight = self._gauge(
             "attnserve_inflight_requests", "Requests that wait for their answer.", ("model",)
         )
+        # Unlike the duration of requests it has mirrored ones, and nothing but what workers are needed for.
+        self.predict_seconds = self._counter(
+            "attnserve_predict_seconds",
+            "Seconds that requests, mirrored ones too, have waited for a model's answer; its rate is how "
+            "many are in hand on average.",
+            ("model",),
+        )
         self.model_ready = self._gauge(
             "attnserve_model_ready", "1 when the version can answer.", ("model", "version")
         )
@@ -180,6 +187,11 @@ class Metrics:
             (),
         )
         self.certificate_expires.set(math.inf)
+        self.token_expires = self._gauge(
+            "attnserve_token_expires_timestamp_seconds",
+            "When the last token of that name ends, as Unix time; +Inf: it does not.",
+            ("token",),
+        )
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
@@ -206,6 +218,7 @@ class Metrics:
         self.batch_target_images.labels(ref.name)
         self.queue_images.labels(ref.name)
         self.inflight.labels(ref.name)
+        self.predict_seconds.labels(ref.name)
         self.retries_refused.labels(ref.name)
         self.model_ready.labels(ref.name, ref.version)
 

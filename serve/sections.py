@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from serve.core.access import Role
+from serve.core.access import Role, Token
+from serve.core.expiry import expiry
 from serve.core.messages import MODEL_NAME, MODEL_VERSION
 from serve.discovery import Address
 from serve.torchserve_config import DEFAULT_JAVA_OPTIONS
@@ -51,13 +54,28 @@ def _path_of_pem(path: Path) -> Path:
 
 
 def _store_url(text: str) -> str:
+    scheme, separator, place = text.partition("://")
+    # As database operators write it into their secrets; SQLAlchemy would take another driver for it.
+    if scheme in ("postgresql", "postgres"):
+        text = f"postgresql+psycopg{separator}{place}"
     # Not the URL itself in the message: it may hold a password.
     if text and not text.startswith(("sqlite:///", "postgresql+psycopg://")):
-        raise ValueError("must begin with sqlite:/// or postgresql+psycopg://")
+        raise ValueError("must begin with sqlite:/// or postgresql://")
+    return text
+
+
+def _endpoint(text: str) -> str:
+    found = re.fullmatch(r"https?://([^/@\s]+)/?", text)
+    try:
+        Address.parse(found[1] if found else "")
+    except ValueError:  # the value may hold a password, which it must not
+        raise ValueError("must be http://HOST:PORT or https://HOST:PORT, and nothing more") from None
     return text
 
 
 StoreUrl = Annotated[str, AfterValidator(_store_url)]
+Endpoint = Annotated[str, AfterValidator(lambda text: text and _endpoint(text))]
+Expiry = Annotated[datetime, BeforeValidator(expiry)]
 UsablePath = Annotated[Path, AfterValidator(_usable_path)]
 PemFile = Annotated[UsablePath, AfterValidator(_path_of_pem)]
 
@@ -171,10 +189,16 @@ class TokenConfig(Section):
         default=None, description="Most images a second, and five seconds' worth at once; empty: no limit."
     )
 
+    expires: Expiry | None = Field(
+        default=None,
+        description="Date whose end in UTC, or time with a zone, is the last that it is good; empty: no end.",
+    )
+
     @property
-    def level(self) -> Role:
-        """The role as a value that can be compared."""
-        return Role[self.role.upper()]
+    def kept(self) -> Token:
+        """As callers are compared with it."""
+        given = self.model_dump(exclude={"role"})
+        return Token(role=Role[self.role.upper()], **given)
 
 
 class TlsConfig(Section):
@@ -206,7 +230,7 @@ class ExperimentsConfig(Section):
     enabled: bool = Field(default=True, description="Whether this gateway takes part in experiments.")
     store_url: StoreUrl = Field(
         default="",
-        description="sqlite:///FILE or postgresql+psycopg://USER@HOST/DB; empty: experiments.db in run_dir.",
+        description="sqlite:///FILE or postgresql://USER@HOST/DB; empty: experiments.db in run_dir.",
     )
     poll_interval_s: Seconds = Field(
         default=2.0, description="How often experiments are looked at for changes and for harm."
@@ -237,6 +261,19 @@ class ExperimentsConfig(Section):
                 f"keep_raw_days is {self.keep_raw_days:g}"
             )
         return self
+
+
+class TracingConfig(Section):
+    """OpenTelemetry traces of requests; needs the extra `tracing`."""
+
+    endpoint: Endpoint = Field(
+        default="",
+        description="http://HOST:PORT, or https, of a collector that takes OTLP over gRPC; empty: no traces.",
+    )
+    sample_ratio: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = Field(
+        default=0.01,
+        description="Share of requests that are traced where the caller's traceparent does not say.",
+    )
 
 
 def check_tokens(tokens: Sequence[TokenConfig]) -> None:

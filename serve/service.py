@@ -33,6 +33,7 @@ from serve.core.errors import (
     UnsupportedError,
 )
 from serve.core.messages import InferRequest, InferResponse, Parameter
+from serve.core.trace import exemplar
 from serve.experiments.directory import Directory
 from serve.experiments.trials import Trials
 from serve.inference import OK, Inference, Progress
@@ -147,6 +148,10 @@ class Service:
         """Whether every pinned model can answer, and the server is not shutting down."""
         return not self.draining and self._parts.repository.all_ready()
 
+    def any_model_ready(self) -> bool:
+        """Whether one model at least can answer: enough to get traffic, where others share the work."""
+        return not self.draining and any(entry.ready for entry in self._parts.repository.entries())
+
     def model_ready(self, name: str, version: str = "") -> bool:
         """Whether that version (or any, without one) can answer.
 
@@ -254,7 +259,8 @@ class Service:
         duration = self._parts.clock() - progress.started
         served = (ref.name, ref.version) if ref else (UNKNOWN, "")
         metrics.kept(metrics.requests, *served, call.protocol, progress.outcome).inc()
-        metrics.kept(metrics.request_duration, *served, call.protocol).observe(duration)
+        metrics.kept(metrics.request_duration, *served, call.protocol).observe(duration, exemplar(call.trace))
+        progress.tell(call.trace)
         if ref is None:
             return
         images = progress.images_by_outcome()

@@ -27,6 +27,7 @@ from serve.sections import (
     TlsConfig,
     TokenConfig,
     TorchServeConfig,
+    TracingConfig,
     UsablePath,
     check_tokens,
 )
@@ -92,6 +93,10 @@ class Config(Section):
         default=2**30, description="Most bytes of all requests that are being received or answered."
     )
     max_connections: Count = Field(default=1024, description="Most connections at a time, of each door.")
+    max_connection_age_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        default=1800.0,
+        description="After that a connection is asked to come anew, perhaps to another gateway; 0: never.",
+    )
     header_timeout_s: Seconds = Field(
         default=10.0, description="Longest time for the headers of a REST request to arrive."
     )
@@ -114,6 +119,7 @@ class Config(Section):
     torchserve: TorchServeConfig = TorchServeConfig()
     tls: TlsConfig = TlsConfig()
     experiments: ExperimentsConfig = ExperimentsConfig()
+    tracing: TracingConfig = TracingConfig()
 
     @property
     def shares_ports(self) -> bool:

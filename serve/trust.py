@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from serve.certificates import Certificates
 from serve.config import ConfigError, tokens_in_force
-from serve.core.access import Access, Role, Token
+from serve.core.access import Access, Role, expiries
 from serve.experiments.keys import Keys
 from serve.ledger.database import Database, LedgerError
 from serve.metrics import Metrics
@@ -36,7 +36,8 @@ class Trust:
         self._metrics = metrics
         certified = Role[config.tls.client_role.upper()] if config.tls.client_ca else None
         self.keys = Keys()
-        self.access = Access(tokens=_tokens(config.tokens), certified=certified)
+        self.access = Access(certified=certified)
+        self._put_in_force(config.tokens)
         self.certificates = Certificates() if config.tls.certificate else None
         self.sources = tuple(self._sources())
         self.reloader = Reloader(self.sources, config.reload_interval_s, metrics, on_reload)
@@ -54,8 +55,17 @@ class Trust:
 
     def _replace_tokens(self, contents: Sequence[bytes]) -> str:
         (content,) = contents
-        self.access.tokens = _tokens(tokens_in_force(self._config, content))
+        self._put_in_force(tokens_in_force(self._config, content))
         return f"tokens of {', '.join(sorted({token.name for token in self.access.tokens}))}"
+
+    def _put_in_force(self, given: Iterable[TokenConfig]) -> None:
+        gauge, before = self._metrics.token_expires, expiries(self.access.tokens)
+        self.access.tokens = tuple(token.kept for token in given)
+        now = expiries(self.access.tokens)
+        for name in before.keys() - now.keys():
+            gauge.remove(name)
+        for name, expires_s in now.items():
+            gauge.labels(name).set(expires_s)
 
     def _replace_keys(self, contents: Sequence[bytes]) -> str:
         (content,) = contents
@@ -88,15 +98,3 @@ def check(config: Config) -> None:
         Reloader(named, config.reload_interval_s, metrics).load()
     except ValueError as error:
         raise ConfigError(str(error)) from None
-
-
-def _tokens(given: Iterable[TokenConfig]) -> tuple[Token, ...]:
-    return tuple(
-        Token(
-            name=token.name,
-            role=token.level,
-            sha256=token.sha256,
-            max_images_per_s=token.max_images_per_s,
-        )
-        for token in given
-    )

@@ -9,6 +9,7 @@ import resource
 import shutil
 import zipfile
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -131,6 +132,11 @@ class World:
     def found(self) -> list[tuple[str, str]]:
         """Check and severity of what is not well."""
         return [(one.check, one.finding.severity.value) for one in self.told() if one.finding.why]
+
+
+def until(world: World, *, days: float) -> None:
+    """Let the token end so many days from now."""
+    world.settings["tokens"][0]["expires"] = (datetime.now(UTC) + timedelta(days)).isoformat()
 
 
 def other_user_may_write(path: Path) -> None:

@@ -19,6 +19,7 @@ from serve.sections import (
     TlsConfig,
     TokenConfig,
     TorchServeConfig,
+    TracingConfig,
 )
 from serve.settings import Config
 
@@ -33,6 +34,7 @@ SECTIONS = (
     TokenConfig,
     TlsConfig,
     ExperimentsConfig,
+    TracingConfig,
 )
 
 
@@ -284,7 +286,7 @@ def test_a_file_of_tokens_adds_to_those_of_the_configuration(tmp_path: Path) -> 
     content = yaml.safe_dump([{"name": "b", "role": "operate", "sha256": OTHER_DIGEST}]).encode()
     tokens.write_bytes(content)
     config = read(tmp_path, f"host: '::'\ntokens: [{{name: a, sha256: {DIGEST}}}]\ntokens_file: {tokens}")
-    both = [(token.name, token.level) for token in tokens_in_force(config, content)]
+    both = [(token.name, token.kept.role) for token in tokens_in_force(config, content)]
     assert both == [("a", Role.INFER), ("b", Role.OPERATE)]
     from_variable = read_config(None, {"ATTNSERVE_TOKENS_FILE": str(tokens)})
     assert [token.name for token in tokens_in_force(from_variable, content)] == ["b"]

@@ -42,6 +42,7 @@ from tests.patients import (
     reachable,
     run_dir_is_no_folder,
     sha256,
+    until,
     with_tokens_file,
 )
 
@@ -110,6 +111,9 @@ SPOILED: dict[str, tuple[Spoil, str, str, str]] = {
             lambda world: with_tokens_file(world, 0o600),
             lambda world: world.write("tokens.yaml", [{"name": "more", "sha256": sha256(b"more")}])),
         "tokens", "error", "token 'more' is a word"),
+    "token expires": (
+        lambda world: until(world, days=5.01), "expiry", "warning", "token 'ci' expires in 5 days"),
+    "token expired": (lambda world: until(world, days=-1), "expiry", "warning", "token 'ci' has expired"),
     "configuration written": (
         lambda world: other_user_may_write(world.write("gateway.yaml", world.settings)),
         "files", "error", "the configuration"),

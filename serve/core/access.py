@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import IntEnum
 
 from serve.core.errors import ForbiddenError, UnauthenticatedError
@@ -26,12 +29,19 @@ class Token:
 
     Attributes:
         max_images_per_s: What its bearer may have classified in the long run; None: no limit.
+        expires: From when on it is refused, with its zone; None: never.
     """
 
     name: str
     role: Role
     sha256: str
     max_images_per_s: float | None = None
+    expires: datetime | None = None
+
+    @property
+    def expires_s(self) -> float:
+        """As Unix time; +inf: never."""
+        return self.expires.timestamp() if self.expires else math.inf
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,7 +63,9 @@ class Access:
         """Whether the name in a caller's certificate makes a difference now."""
         return not self.tokens and self.certified is not None
 
-    def authorize(self, authorization: str | None, needs: Role, certificate: str | None = None) -> str:
+    def authorize(
+        self, authorization: str | None, needs: Role, certificate: str | None = None, *, now: float
+    ) -> str:
         """Say whose request it is.
 
         Args:
@@ -61,16 +73,21 @@ class Access:
             needs: The lowest role that will do.
             certificate: The name in the certificate with which the caller came; its signature has been
                 checked.
+            now: Unix time.
 
         Returns:
             The token's name, else the certificate's, or "anonymous" when access is open.
 
         Raises:
-            UnauthenticatedError: No token, or not one of ours; or no name in the certificate.
+            UnauthenticatedError: No token, not one of ours, or an expired one; or no name in the certificate.
             ForbiddenError: The role is too low.
         """
         if self.tokens:
             token = self._find(_secret(authorization))
+            if token.expires and now >= token.expires_s:
+                # Whoever shows the secret may know this; to everybody else the token stays unknown.
+                when = token.expires.isoformat()
+                raise UnauthenticatedError(f"authorization: token {token.name!r} expired at {when}")
             return _allow(f"authorization: token {token.name!r}", token.name, token.role, needs)
         if self.certified is not None:
             if not certificate:
@@ -89,6 +106,14 @@ class Access:
         if not found:
             raise UnauthenticatedError("authorization: this token is not known")
         return found[0]
+
+
+def expiries(tokens: Iterable[Token]) -> dict[str, float]:
+    """Until when each name is let in, as Unix time: of two tokens of one name the later counts."""
+    found: dict[str, float] = {}
+    for token in tokens:
+        found[token.name] = max(found.get(token.name, -math.inf), token.expires_s)
+    return found
 
 
 def _secret(authorization: str | None) -> str:

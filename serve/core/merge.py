@@ -17,8 +17,8 @@ def images_of(batch: Batch) -> list[Items]:
 
 
 def batch_of(images: Sequence[Items], like: Batch) -> Batch:
-    """A batch of some images that wants what another one wants."""
-    return Batch(parts=tuple(images), outputs=like.outputs)
+    """A batch of some images that wants what another one wants, and is traced with it."""
+    return Batch(parts=tuple(images), outputs=like.outputs, traces=like.traces)
 
 
 def merge(rows: Mapping[int, tuple[BatchReply, int]], failures: Mapping[int, tuple[int, str]]) -> BatchReply:

@@ -15,6 +15,8 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from serve.core.trace import Trace
+
 Parameter = bool | int | float | str
 
 # Bytes an element; Open Inference Protocol v2, "Tensor Data Types". BYTES has no fixed size.
@@ -163,10 +165,12 @@ class Batch:
     Attributes:
         parts: At least one; the images are numbered 0.. over all parts in order.
         outputs: Of probabilities, logits, attention: what any of the requests wants.
+        traces: Of those requests that are traced.
     """
 
     parts: tuple[Items, ...]
     outputs: frozenset[str]
+    traces: tuple[Trace, ...] = ()
 
     @property
     def count(self) -> int:
@@ -181,6 +185,11 @@ class Timings:
     decode_s: float
     inference_s: float
     encode_s: float
+
+    @property
+    def stages_s(self) -> dict[str, float]:
+        """By the stages' names, in their order."""
+        return {"decode": self.decode_s, "inference": self.inference_s, "encode": self.encode_s}
 
     @property
     def total_s(self) -> float:

@@ -17,6 +17,7 @@ from serve.core.messages import (
     RequestedOutput,
     Tensor,
 )
+from serve.core.trace import Trace
 
 ROW_OUTPUTS = ("probabilities", "logits", "attention")
 OUTPUTS = (*ROW_OUTPUTS, "label", "status")
@@ -43,6 +44,7 @@ class Query:
         partial: Answer the good images and give each its status, rather than fail for one bad image.
         priority: The lower, the sooner it is served; from 1 on.
         timeout_s: The caller's `timeout` parameter, in seconds; None when it set none.
+        trace: Of the request; None: it is not traced.
     """
 
     ref: ModelRef
@@ -53,6 +55,7 @@ class Query:
     partial: bool = False
     priority: int = DEFAULT_PRIORITY
     timeout_s: float | None = None
+    trace: Trace | None = None
 
     @property
     def attention(self) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from serve.core.messages import NOTHING_SPENT, BatchReply, Items, Prediction, Timings
 from serve.core.query import Query
+from serve.core.trace import Trace
 
 
 @dataclass(eq=False, slots=True)
@@ -55,6 +56,11 @@ class Ticket:
         if sum(part.count for part in self.pieces.values()) == self.query.items.count:
             self.end(None)
 
+    def close(self, clock: Callable[[], float]) -> None:
+        """Tell its trace, if it has one, how long it waited: until now, where some of it still does."""
+        if self.query.trace is not None:
+            self.query.trace.waited(self.arrived, clock() if self.waiting else self.arrived + self.queue_s)
+
     def prediction(self) -> Prediction:
         """All rows, in the request's order."""
         pieces = sorted(self.pieces.items())
@@ -94,3 +100,8 @@ class Share:
             outputs={name: values[rows] for name, values in reply.outputs.items()},
         )
         self.ticket.fill(self.start, piece)
+
+
+def traces_of(shares: Iterable[Share]) -> tuple[Trace, ...]:
+    """Of those requests that are traced."""
+    return tuple(share.ticket.query.trace for share in shares if share.ticket.query.trace is not None)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from serve.certificates import CertificateError, Certificates
+from serve.core.access import expiries
 from serve.doctoring.finding import (
     Finding,
     Patient,
@@ -20,6 +21,7 @@ from serve.doctoring.finding import (
 from serve.settings import is_loopback
 
 EXPIRES_SOON_S = 30 * 86_400.0
+TOKEN_EXPIRES_SOON_S = 14 * 86_400.0
 _DAY_S = 86_400.0
 # Tried first by whoever tries.
 GUESSABLE = ("", "admin", "attnserve", "changeme", "password", "secret", "test", "token", "123456")
@@ -51,7 +53,7 @@ def reach(patient: Patient) -> Iterator[Finding]:
         )
     yield warning(
         f"the metrics port is open at {config.host!r}, to everybody and in plain text",
-        "Names of models and the load can be read from it.",
+        "Names of models and tokens, and the load, can be read from it.",
         "Let only Prometheus through to metrics_port: a firewall, or a NetworkPolicy.",
     )
 
@@ -71,6 +73,18 @@ def tokens(patient: Patient) -> Iterator[Finding]:
                 f"the secret of token {token.name!r} is a word that is easily guessed",
                 f"Whoever tries it has the role {token.role!r}.",
                 f"Make another one: attnserve token {token.name} --role {token.role}.",
+            )
+
+
+def expiry(patient: Patient) -> Iterator[Finding]:
+    """Whether tokens have expired or soon will; of two of one name the later counts."""
+    for name, expires_s in expiries(token.kept for token in patient.tokens).items():
+        days = (expires_s - time.time()) / _DAY_S
+        if days * _DAY_S < TOKEN_EXPIRES_SOON_S:
+            yield warning(
+                f"token {name!r} expires in {days:.0f} days" if days > 0 else f"token {name!r} has expired",
+                "Its bearer is refused from then on.",
+                f"Put another beside it (attnserve token {name} --days 90), or remove it if nobody needs it.",
             )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import AsyncIterable, Iterable, Mapping
+import math
+from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -15,20 +15,22 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from serve.audit import Act
-from serve.core.access import ANONYMOUS, Access, Role
+from serve.core.access import Access, Role
 from serve.core.call import Call
 from serve.core.errors import NotFoundError
 from serve.core.room import Share
+from serve.core.trace import Trace, Tracer
 from serve.edge import oip_proto
-from serve.edge.callers import UNIT, name_from_grpc, only_one, only_unit
 from serve.edge.desk import Desk
 from serve.edge.experiments_grpc import SERVICE_NAME as EXPERIMENTS
 from serve.edge.experiments_grpc import ExperimentsGrpc
+from serve.edge.grpc_callers import call_of
 from serve.edge.grpc_foreign import ForeignServices
 from serve.edge.grpc_methods import InferenceApi, RowsRpc, Rpc
 from serve.edge.grpc_reading import Context, abort, read_bulk_message, read_message, read_small_message
 from serve.edge.grpc_reflect import add_reflection
-from serve.edge.grpc_stream import Streams
+from serve.edge.grpc_stream import STREAM, Caller, Streams
+from serve.edge.grpc_traces import begin_trace, end_call
 from serve.edge.limits import EdgeLimits
 from serve.edge.proto_bounds import MAX_BULK_FIELDS
 from serve.edge.refusals import denials, refusals
@@ -38,8 +40,11 @@ from serve.service import Service
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 PROCESS = "gateway"  # the name under which grpc.health.v1 tells that the process runs
+# ... and that at least one model can answer: with many models a missing one is no reason to send none of the
+# others here. No model has a name with a slash.
+ANY_MODEL = "gateway/any-model"
 
-Metadata = Iterable[tuple[str, str | bytes]]
+_NEVER_MS = 2**31 - 1  # gRPC's word for no limit
 
 _SERVING = {
     True: health_pb2.HealthCheckResponse.SERVING,
@@ -116,7 +121,8 @@ class GrpcEdge:
 
     async def _publish(self) -> None:
         names = {entry.name for entry in self._service.repository_index()}
-        ready = {"": self._service.ready(), **{name: self._is_ready(name) for name in names}}
+        ready = {name: self._is_ready(name) for name in names}
+        ready |= {"": self._service.ready(), ANY_MODEL: self._service.any_model_ready()}
         for name, serving in ready.items():
             await self._health.set(name, _SERVING[serving and not self._draining])
         await self._health.set(PROCESS, _SERVING[self._service.live()])
@@ -135,10 +141,15 @@ class _Door:
     service: Service
     access: Access
     limits: EdgeLimits
+    tracer: Tracer | None
 
 
 def build_grpc_server(
-    service: Service, access: Access, limits: EdgeLimits, desk: Desk | None = None
+    service: Service,
+    access: Access,
+    limits: EdgeLimits,
+    desk: Desk | None = None,
+    tracer: Tracer | None = None,
 ) -> GrpcEdge:
     """Make the gRPC server; it is neither bound to a port nor started.
 
@@ -147,13 +158,14 @@ def build_grpc_server(
         access: Who may ask for what.
         limits: What is read of a request.
         desk: Where experiments are asked for; None: they are disabled.
+        tracer: Begins the traces of inference requests; None: they are not traced.
     """
     server = grpc.aio.server(options=_options(limits), maximum_concurrent_rpcs=limits.max_concurrent_calls)
-    door = _Door(service, access, limits)
+    door = _Door(service, access, limits, tracer)
     api, experiments = InferenceApi(service), ExperimentsGrpc(service, desk)
     streams = Streams(api, service, limits)
     inference = _unary_handlers(api.unary(), door)
-    inference["ModelStreamInfer"] = _stream_handler(streams, access, service)
+    inference[STREAM] = _stream_handler(streams, door)
     asked = _unary_handlers(experiments.unary(), door)
     asked |= {name: _rows_handler(rpc, door) for name, rpc in experiments.rows().items()}
     for name, handlers in ((SERVICE_NAME, inference), (EXPERIMENTS, asked)):
@@ -164,7 +176,10 @@ def build_grpc_server(
 
 
 def _options(limits: EdgeLimits) -> list[tuple[str, int]]:
+    # No grace is set: what is under way, a stream above all, is not cut, however long its caller likes it.
+    age_ms = min(limits.max_connection_age_s or math.inf, _NEVER_MS / 1000) * 1000
     return [
+        ("grpc.max_connection_age_ms", math.ceil(age_ms)),
         ("grpc.max_receive_message_length", limits.max_message_bytes),
         ("grpc.max_send_message_length", -1),  # what we send follows from what we let in
         ("grpc.max_metadata_size", limits.max_metadata_bytes),
@@ -173,7 +188,6 @@ def _options(limits: EdgeLimits) -> list[tuple[str, int]]:
         ("grpc.server_handshake_timeout_ms", round(limits.header_timeout_s * 1000)),
         ("grpc.max_connection_idle_ms", 300_000),  # without a call; the next one comes on a new connection
         ("grpc.max_concurrent_streams", limits.max_concurrent_streams),
-        ("grpc.max_connection_age_ms", round(limits.max_connection_age_s * 1000)),
         ("grpc.keepalive_time_ms", 30_000),  # finds callers whose network vanished
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # ... and lets them look for us
@@ -184,17 +198,23 @@ def _options(limits: EdgeLimits) -> list[tuple[str, int]]:
 
 
 def _unary_handlers(rpcs: Mapping[str, Rpc], door: _Door) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
-    return {name: _unary_handler(rpc, door) for name, rpc in rpcs.items()}
+    return {name: _unary_handler(name, rpc, door) for name, rpc in rpcs.items()}
 
 
-def _unary_handler(rpc: Rpc, door: _Door) -> grpc.RpcMethodHandler[Any, Any]:
+def _unary_handler(name: str, rpc: Rpc, door: _Door) -> grpc.RpcMethodHandler[Any, Any]:
+    tracer = door.tracer if rpc.infers else None
+
     async def handle(_messages: object, context: Context) -> bytes:
+        trace = begin_trace(tracer, name, context) if tracer is not None else None
         try:
             with door.limits.room.share() as share:
-                request, call = await _asked(rpc, context, door, share)
+                request, call = await _asked(rpc, context, door, share, trace)
                 answer = await rpc.answer(request, call)
         except Exception as err:  # noqa: BLE001  the last line of defence; failure() logs bugs
-            await abort(context, failure(err))
+            await abort(context, failure(err, trace))
+        finally:
+            if trace is not None:
+                end_call(trace, context)
         return answer.SerializeToString()
 
     return grpc.stream_unary_rpc_method_handler(handle)  # see grpc_reading
@@ -213,10 +233,12 @@ def _rows_handler(rpc: RowsRpc, door: _Door) -> grpc.RpcMethodHandler[Any, Any]:
     return grpc.stream_stream_rpc_method_handler(cast("Any", handle))  # as below
 
 
-async def _asked(rpc: Rpc | RowsRpc, context: Context, door: _Door, share: Share) -> tuple[Any, Call]:
+async def _asked(
+    rpc: Rpc | RowsRpc, context: Context, door: _Door, share: Share, trace: Trace | None = None
+) -> tuple[Any, Call]:
     """Let the caller in, and read what it asks."""
     with _watched(door.service, rpc, context):
-        call = _call(context, door.access, rpc.needs)
+        call = call_of(context, door.access, rpc.needs, trace)
     with _watched(door.service, rpc, context, call.principal):
         return await _read(rpc, context, door.limits, share), call
 
@@ -243,34 +265,16 @@ def _watched(
     return denials(service, Act(name=rpc.answer.__name__, protocol="grpc", peer=peer, principal=principal))
 
 
-def _stream_handler(streams: Streams, access: Access, service: Service) -> grpc.RpcMethodHandler[Any, Any]:
+def _stream_handler(streams: Streams, door: _Door) -> grpc.RpcMethodHandler[Any, Any]:
     async def handle(messages: AsyncIterable[bytes], context: Context) -> None:
+        allow = partial(call_of, context, door.access, Role.INFER)
+        begin = partial(begin_trace, door.tracer, STREAM, context) if door.tracer is not None else None
         try:
-            with refusals(service, "grpc"):
-                _call(context, access, Role.INFER)
-            allow = partial(_call, context, access, Role.INFER)
-            await streams.serve(messages, allow, context.write)
+            with refusals(door.service, "grpc"):
+                allow()
+            await streams.serve(messages, Caller(allow, begin), context.write)
         except Exception as err:  # noqa: BLE001  as above
             await abort(context, failure(err))
 
     # gRPC also takes a coroutine that writes; its stubs only know the generator that yields.
     return grpc.stream_stream_rpc_method_handler(cast("Any", handle))
-
-
-def _call(context: Context, access: Access, needs: Role | None) -> Call:
-    metadata = context.invocation_metadata() or ()
-    principal = ANONYMOUS if needs is None else _authorize(context, metadata, access, needs)
-    remaining = cast("float | None", context.time_remaining())  # None without one, whatever the stubs say
-    deadline = None if remaining is None else time.monotonic() + remaining
-    unit = None if needs is None else only_unit(_values(metadata, UNIT))
-    return Call(protocol="grpc", deadline=deadline, principal=principal, unit=unit)
-
-
-def _authorize(context: Context, metadata: Metadata, access: Access, needs: Role) -> str:
-    # gRPC takes a while to say who is at the other end.
-    certificate = name_from_grpc(context.auth_context()) if access.asks_certificate else None
-    return access.authorize(only_one(_values(metadata, "authorization")), needs, certificate)
-
-
-def _values(metadata: Metadata, name: str) -> list[str]:
-    return [str(value) for key, value in metadata if key == name]

@@ -5,22 +5,50 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import grpc
 
 from serve.core.call import Call
 from serve.core.errors import OverloadedError, UnavailableError
+from serve.core.trace import Trace
 from serve.edge import oip_proto
 from serve.edge.grpc_methods import InferenceApi
+from serve.edge.grpc_traces import end_trace
 from serve.edge.limits import EdgeLimits
 from serve.edge.refusals import refusals
 from serve.edge.status import failure
 from serve.pb import open_inference_pb2 as pb
 from serve.service import Service
 
+STREAM: Final = "ModelStreamInfer"
 # Messages of one stream that are read and not yet answered: enough to fill a batch, few enough that a caller
 # who sends faster than we answer is slowed down by gRPC itself.
 READ_AHEAD = 16
 
 Answer = asyncio.Task[pb.ModelStreamInferResponse]
+
+
+class Allow(Protocol):
+    """Lets a caller in, or not."""
+
+    def __call__(self, trace: Trace | None = None) -> Call:
+        """The circumstances of a request with that trace; ServeError when its caller is not let in."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is at the other end of a stream.
+
+    Attributes:
+        allow: Asked for each message, since a stream may outlive its token.
+        begin: Begins the trace of a message; None: they are not traced.
+    """
+
+    allow: Allow
+    begin: Callable[[], Trace] | None = None
 
 
 class Streams:
@@ -37,14 +65,14 @@ class Streams:
     async def serve(
         self,
         messages: AsyncIterable[bytes],
-        allow: Callable[[], Call],
+        caller: Caller,
         write: Callable[[bytes], Awaitable[None]],
     ) -> None:
         """Answer one stream until the caller has nothing more to say; cancelled, it gives up what runs.
 
         Args:
             messages: What the caller says.
-            allow: Asked for each message, since a stream may outlive its token; ServeError when it has.
+            caller: Who says it.
             write: Takes the answers.
 
         Raises:
@@ -52,7 +80,7 @@ class Streams:
             OverloadedError: `max_streams` are open.
         """
         with self._place():
-            await self._serve(messages, allow, write)
+            await self._serve(messages, caller, write)
 
     @contextlib.contextmanager
     def _place(self) -> Iterator[None]:
@@ -73,7 +101,7 @@ class Streams:
     async def _serve(
         self,
         messages: AsyncIterable[bytes],
-        allow: Callable[[], Call],
+        caller: Caller,
         write: Callable[[bytes], Awaitable[None]],
     ) -> None:
         said = aiter(messages)
@@ -85,7 +113,7 @@ class Streams:
                 try:
                     while True:
                         await ahead.acquire()
-                        answers.put_nowait(group.create_task(self._answer(await anext(said), allow)))
+                        answers.put_nowait(group.create_task(self._answer(await anext(said), caller)))
                 except StopAsyncIteration:
                     return
                 finally:
@@ -105,22 +133,29 @@ class Streams:
         for reader in self._readers:
             reader.cancel()
 
-    async def _answer(self, data: bytes, allow: Callable[[], Call]) -> pb.ModelStreamInferResponse:
+    async def _answer(self, data: bytes, caller: Caller) -> pb.ModelStreamInferResponse:
         """Answer one message; a failure is an answer too, as the stream goes on."""
-        request_id = ""
+        trace = caller.begin() if caller.begin is not None else None
+        request_id, code = "", grpc.StatusCode.CANCELLED
         try:
             with self._room.share() as share:
                 with refusals(self._service, "grpc"):
-                    call = allow()
+                    call = caller.allow(trace)
                     share.take(len(data))
                     request = oip_proto.parse_infer(data)
                 request_id = request.message.id
                 response = await self._api.model_infer(request, call)
+            code = grpc.StatusCode.OK
         except Exception as err:  # noqa: BLE001  the last line of defence; failure() logs bugs
+            problem = failure(err, trace)
+            code = problem.status.grpc
             # The id lets the caller tell which of its messages failed.
             return pb.ModelStreamInferResponse(
-                error_message=failure(err).message, infer_response=pb.ModelInferResponse(id=request_id)
+                error_message=problem.message, infer_response=pb.ModelInferResponse(id=request_id)
             )
+        finally:
+            if trace is not None:
+                end_trace(trace, code)
         # Triton's word to callers who cannot know how many answers a request gets: here it is always one.
         response.parameters["triton_final_response"].bool_param = True
         return pb.ModelStreamInferResponse(infer_response=response)

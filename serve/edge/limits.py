@@ -22,8 +22,9 @@ class EdgeLimits:
         max_concurrent_calls: Calls in flight on all gRPC connections together.
         max_streams: ModelStreamInfer calls in flight. One may be idle for as long as its caller likes, so
             they are half of all calls at most, and the others always find a place.
-        max_connection_age_s: After that a gRPC connection is asked to come anew, which spreads
-            long-lived clients over replicas.
+        max_connection_age_s: After that a connection is asked to come anew, which spreads long-lived clients
+            over replicas: gRPC's with GOAWAY, REST's with `Connection: close` in the next answer. What is
+            under way is answered, however long that takes. 0: no limit.
         header_timeout_s: Seconds that a new connection has for becoming usable (the handshake of gRPC, or
             the headers of the first REST request), and a kept one for all headers of the next.
         body_timeout_s: Seconds that a caller has for sending a request's body, and for taking the answer.

@@ -15,6 +15,7 @@ from serve.audit import Act
 from serve.core.access import Access, Role
 from serve.core.errors import CallerGoneError, InvalidRequestError
 from serve.core.messages import Parameter
+from serve.core.trace import Tracer
 from serve.edge import absent, oip_json, oip_json_catalog, openapi
 from serve.edge import strict_json as js
 from serve.edge.desk import Desk
@@ -27,6 +28,7 @@ from serve.edge.rest_errors import ErrorAnswers, http_error, validation_error
 from serve.edge.rest_http import CompressedAnswers, HeadAnswers, WholeAnswers
 from serve.edge.rest_infer import InferFirst
 from serve.edge.rest_routes import Route, authorization, build_router, call_of
+from serve.edge.rest_traces import TracedRequests
 from serve.edge.tensors import show
 from serve.service import Service
 
@@ -49,6 +51,7 @@ class RestApi:
             Route("GET", ("/v2", "/v2/"), self.server_metadata),
             Route("GET", ("/v2/health/live",), self.server_live, needs=None),
             Route("GET", ("/v2/health/ready",), self.server_ready, needs=None),
+            Route("GET", ("/v2/health/any-model",), self.any_model_ready, needs=None),
             Route("GET", ("/v2/models/stats",), self.all_statistics),
             Route("GET", MODEL, self.model_metadata),
             Route("GET", _under_model("ready"), self.model_ready, needs=None),
@@ -78,6 +81,11 @@ class RestApi:
     async def server_ready(self) -> JSONResponse:
         """Whether every model that the configuration pins can answer."""
         ready = self._service.ready()
+        return _health({"ready": ready}, well=ready)
+
+    async def any_model_ready(self) -> JSONResponse:
+        """Whether one model at least can answer."""
+        ready = self._service.any_model_ready()
         return _health({"ready": ready}, well=ready)
 
     async def model_ready(self, model: str, version: str = "") -> JSONResponse:
@@ -157,7 +165,13 @@ class RestApi:
         return js.loads_object(body) if body else {}
 
 
-def build_rest_app(service: Service, access: Access, limits: EdgeLimits, desk: Desk | None = None) -> FastAPI:
+def build_rest_app(
+    service: Service,
+    access: Access,
+    limits: EdgeLimits,
+    desk: Desk | None = None,
+    tracer: Tracer | None = None,
+) -> FastAPI:
     """Make the ASGI application: the protocol, experiments, `/` and `/docs`.
 
     Args:
@@ -165,6 +179,7 @@ def build_rest_app(service: Service, access: Access, limits: EdgeLimits, desk: D
         access: Who may ask for what.
         limits: What is read of a request.
         desk: Where experiments are asked for; None: they are disabled.
+        tracer: Begins the traces of inference requests; None: they are not traced.
     """
     app = FastAPI(
         title="attnserve",
@@ -173,6 +188,8 @@ def build_rest_app(service: Service, access: Access, limits: EdgeLimits, desk: D
         redoc_url=None,
         redirect_slashes=False,
         exception_handlers={HTTPException: http_error, RequestValidationError: validation_error},
+        # It has traces of its own, of what any caller asks, and variables that turn them on.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.openapi_version = "3.0.3"  # the newest that the bundled Swagger UI draws
     api = RestApi(service, limits)
@@ -183,6 +200,8 @@ def build_rest_app(service: Service, access: Access, limits: EdgeLimits, desk: D
     app.add_middleware(ErrorAnswers)
     app.add_middleware(HeadAnswers)
     app.add_middleware(WholeAnswers)
+    if tracer is not None:
+        app.add_middleware(TracedRequests, tracer=tracer)
     routes = (*api.routes(), *ExperimentsRest(service, limits, desk).routes())
     app.include_router(build_router(routes, access, service))
     add_pages(app)

@@ -40,6 +40,7 @@ class Connection(HttpToolsProtocol):
         self._reading_timer: asyncio.TimerHandle | None = None
         self._answering: RequestResponseCycle | None = None
         self._in_head = True
+        self._made = math.inf
         self._loose_bytes = 0
         self._refusal = (400, "the request is no HTTP/1.1")
 
@@ -51,6 +52,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take it, if need be in the place of the connection that has been idle for longest."""
         super().connection_made(transport)
+        self._made = self.loop.time()
         # `request.state` of each of its requests.
         self.app_state = {**self.app_state, "certificate": name_from_transport(transport)}
         self._await_head()
@@ -92,8 +94,8 @@ class Connection(HttpToolsProtocol):
         self._stop(self._timer)
         self._timer = None
         super().on_headers_complete()
-        if self.parser.should_upgrade():
-            self.cycle.keep_alive = False  # the parser is of no use any more
+        if self.parser.should_upgrade() or self._is_old():
+            self.cycle.keep_alive = False  # its parser is of no use any more, or it has lasted long enough
 
     def on_body(self, body: bytes) -> None:
         """Pass on a part of the body."""
@@ -149,6 +151,10 @@ class Connection(HttpToolsProtocol):
         self.connections.discard(longest)  # at once: another may come before it has heard
         longest.end()
         return True
+
+    def _is_old(self) -> bool:
+        age_s = self.limits.max_connection_age_s
+        return 0 < age_s < self.loop.time() - self._made
 
     def _problem(self) -> tuple[int, str] | None:
         """Status and reason when the head is to be refused."""

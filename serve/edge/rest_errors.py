@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -10,8 +11,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serve.core.trace import Trace
 from serve.edge.status import failure
 
+# Where a request's scope holds its trace, where there is one.
+TRACE: Final = "attnserve.trace"
 # Beside Retry-After. After 413 the rest of the body is still under way, and nobody will read it.
 _HEADERS: Mapping[int, Mapping[str, str]] = {
     401: {"WWW-Authenticate": "Bearer"},
@@ -39,12 +43,12 @@ class ErrorAnswers:
         except Exception as err:
             if started or scope["type"] != "http":
                 raise
-            await error_response(err)(scope, receive, send)
+            await error_response(err, scope.get(TRACE))(scope, receive, send)
 
 
-def error_response(err: Exception) -> JSONResponse:
-    """Say what went wrong."""
-    problem = failure(err)
+def error_response(err: Exception, trace: Trace | None = None) -> JSONResponse:
+    """Say what went wrong; `trace` is the request's."""
+    problem = failure(err, trace)
     status = problem.status.http
     headers = dict(_HEADERS.get(status, {}))
     if problem.retry_after_s is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from serve.core.call import Call
 from serve.edge import openapi
 from serve.edge.callers import UNIT, only_one, unit_from_header
 from serve.edge.refusals import denials, refusals
+from serve.edge.rest_errors import TRACE
 from serve.service import Service
 
 
@@ -47,7 +49,9 @@ def call_of(request: Request) -> Call:
         InvalidRequestError: Its unit breaks a rule.
     """
     unit = unit_from_header(request.headers.getlist(UNIT))
-    return Call(protocol="http", principal=request.state.principal, unit=unit)
+    trace = request.scope.get(TRACE)
+    kept = trace if trace is not None and trace.sampled else None
+    return Call(protocol="http", principal=request.state.principal, unit=unit, trace=kept)
 
 
 def build_router(routes: Iterable[Route], access: Access, service: Service) -> APIRouter:
@@ -83,7 +87,7 @@ def authorization(access: Access, route: Route, service: Service) -> Callable[[R
         with _watched(service, route, request):
             token = only_one(request.headers.getlist("authorization"))
             certificate = getattr(request.state, "certificate", None)
-            request.state.principal = access.authorize(token, needs, certificate)
+            request.state.principal = access.authorize(token, needs, certificate, now=time.time())
 
     return authorize
 

@@ -11,6 +11,7 @@ import grpc
 import structlog
 
 from serve.core.errors import Code, ServeError
+from serve.core.trace import Trace, in_log
 
 _log = structlog.get_logger(__name__)
 
@@ -56,15 +57,19 @@ class Failure:
     retry_after_s: int | None = None
 
 
-def failure(err: Exception) -> Failure:
+def failure(err: Exception, trace: Trace | None = None) -> Failure:
     """Turn any exception into an answer.
 
     A `ServeError` speaks for itself. Anything else is a bug: its traceback goes to the log under a
     number that the caller is given, its text goes nowhere.
+
+    Args:
+        err: What was raised.
+        trace: Of the request, for the log.
     """
     if not isinstance(err, ServeError):
         request_id = secrets.token_hex(8)
-        _log.error("internal_error", request_id=request_id, exc_info=err)
+        _log.error("internal_error", request_id=request_id, exc_info=err, **in_log(trace))
         return Failure(status=STATUSES[Code.INTERNAL], message=f"internal error, request id {request_id}")
     return Failure(
         status=STATUSES[err.code],

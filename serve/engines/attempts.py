@@ -32,12 +32,13 @@ class Hooks:
     """What attempts need of the pool.
 
     Attributes:
-        send: Asks one engine once, in the room taken there, and gives the room back.
+        send: Asks one engine once, in the room taken there, and gives the room back; told which attempt
+            for the batch it is, from 1.
         retried: Called with the engine that made another attempt necessary, once that has begun.
         ended: Called when an attempt ends of which nobody waits for the end any more.
     """
 
-    send: Callable[[Holder, Batch], Coroutine[Any, Any, BatchReply]]
+    send: Callable[[Holder, Batch, int], Coroutine[Any, Any, BatchReply]]
     retried: Callable[[Holder], None]
     ended: Callable[[Holder], None]
 
@@ -148,8 +149,9 @@ class Attempts:
         return True
 
     def _begin(self, one: _OneBatch, holder: Holder) -> None:
-        task = asyncio.get_running_loop().create_task(self._hooks.send(holder, one.batch))
         one.tried.append(holder)
+        work = self._hooks.send(holder, one.batch, len(one.tried))
+        task = asyncio.get_running_loop().create_task(work)
         one.running[task] = holder, self._clock()
 
     def _patience(self, one: _OneBatch) -> float | None:

@@ -11,6 +11,7 @@ from serve.core.errors import DeadlineError, EngineError, InvalidRequestError
 from serve.core.merge import batch_of, images_of, merge
 from serve.core.messages import Batch, BatchReply, Items, ModelRef
 from serve.core.poison import PoisonBook
+from serve.core.trace import in_log
 from serve.engines.roster import Holder, Roster
 
 log = structlog.get_logger(__name__)
@@ -75,7 +76,8 @@ class Isolation:
             EngineError: The cause: no image could be answered, and none is to blame.
             InvalidRequestError: All are.
         """
-        log.warning("trying images one by one", model=str(ref), images=batch.count, error=cause.message)
+        told = {"model": str(ref), "images": batch.count, "error": cause.message}
+        log.warning("trying images one by one", **told, **in_log(*batch.traces))
         images = images_of(batch)
         found = _Round()
         for index, image in enumerate(images):

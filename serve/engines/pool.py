@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import structlog
 
@@ -21,10 +22,12 @@ from serve.core.hand import UNFORESEEN, Foresight
 from serve.core.merge import batch_of, images_of
 from serve.core.messages import Batch, BatchReply, ModelRef
 from serve.core.standing import Rules
+from serve.core.trace import in_log
 from serve.engines.attempts import SUSPICIOUS, AttemptLimits, Attempts, Hooks
 from serve.engines.base import Engine, check_reply
 from serve.engines.isolation import REFUSED, Isolation, with_refused
 from serve.engines.roster import Holder, Roster, RosterOptions
+from serve.engines.traced import traced
 from serve.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -88,7 +91,7 @@ class EnginePool:
         given = RosterOptions(workers=options.workers, slow_ratio=options.slow_ratio, rules=options.rules)
         self._roster = Roster(metrics, given, clock)
         self._roster.on_change = self._changed
-        hooks = Hooks(send=self._attempt, retried=self._retried, ended=self._tell_room)
+        hooks = Hooks(send=self._send, retried=self._retried, ended=self._tell_room)
         self._attempts = Attempts(self._roster, hooks, clock)
         self._budgets: dict[ModelRef, RetryBudget] = {}
         # Batches for which room was taken and that have no end yet, be it between two attempts.
@@ -230,6 +233,10 @@ class EnginePool:
         )
         return await self._attempts.run(holder, batch, limits, lambda: self._pay(holder.ref, batch.count))
 
+    def _send(self, holder: Holder, batch: Batch, number: int) -> Coroutine[Any, Any, BatchReply]:
+        work = self._attempt(holder, batch)
+        return traced(work, holder, batch, number) if batch.traces else work
+
     async def _attempt(self, holder: Holder, batch: Batch) -> BatchReply:
         """Ask one engine, once; the room taken there is given back when it is done."""
         outcomes = self._metrics.engine_attempts
@@ -240,9 +247,8 @@ class EnginePool:
             check_reply(reply, batch, name)
         except EngineError as error:
             outcomes.labels(model, name, error.reason).inc()
-            log.warning(
-                "attempt failed", engine=name, model=str(holder.ref), reason=error.reason, error=error.message
-            )
+            told = {"model": str(holder.ref), "reason": error.reason, "error": error.message}
+            log.warning("attempt failed", engine=name, **told, **in_log(*batch.traces))
             self._roster.failed(holder, error)
             raise
         else:

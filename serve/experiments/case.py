@@ -18,6 +18,7 @@ from serve.core.errors import (
 from serve.core.experiment import Experiment, Mode
 from serve.core.messages import InferRequest, Prediction
 from serve.core.record import Role, Said
+from serve.core.trace import Facts, Trace
 from serve.metrics import OUTCOMES
 
 MAX_UNIT_CHARACTERS = 512
@@ -41,6 +42,16 @@ class Asked:
     unit: str
     arm: int
     why: Why
+
+    def tell_trace(self) -> None:
+        """Tell the request's trace, if it has one, who answers."""
+        if self.call.trace is not None:
+            self.call.trace.tell(self.facts(self.arm))
+
+    def facts(self, arm: int) -> Facts:
+        """What the trace of an arm's call tells of it."""
+        design = self.experiment.design
+        return {"attnserve.experiment": design.name, "attnserve.arm": design.arms[arm].name}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +92,7 @@ class Made:
         failed: Whether it counts against the arm.
         taken_s: From the call of the arm to its end, in seconds.
         heard: None where there was no answer.
+        trace: Of that call; None: it is not traced.
     """
 
     role: Role
@@ -88,6 +100,7 @@ class Made:
     failed: bool
     taken_s: float
     heard: Heard | None
+    trace: Trace | None = None
 
 
 # What the control said of each image; () when it failed, None when its call does not count.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from serve.core.trace import Trace
+from serve.experiments.case import Asked
+
 
 class MirrorRoom:
     """Bounds the mirrored calls of an arm, and the bytes of all."""
@@ -34,3 +37,15 @@ class MirrorRoom:
         self._calls[experiment, arm] -= 1
         if not self._calls[experiment, arm]:
             del self._calls[experiment, arm]
+
+
+def begin_trace(asked: Asked, arm: int) -> Trace | None:
+    """Begin the trace of an arm's mirrored call; None where the request is not traced."""
+    cause = asked.call.trace
+    return None if cause is None else cause.mirror(asked.facts(arm))
+
+
+def end_trace(trace: Trace | None, outcome: str, *, failed: bool) -> None:
+    """End the trace of a mirrored call, if it has one; `failed`: it counts against its arm."""
+    if trace is not None:
+        trace.end({"attnserve.outcome": outcome}, outcome if failed else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from serve.core.assignment import Why
 from serve.core.experiment import LIVE, Experiment
 from serve.core.record import CallRecord, Said, Ticket
+from serve.core.trace import exemplar
 from serve.experiment_metrics import ExperimentMetrics
 from serve.experiments.case import Case, Heard, Made, Told, failed_inside, images_of
 from serve.experiments.keys import Keys
@@ -32,7 +33,8 @@ class Notes:
         experiment, heard = case.experiment, made.heard
         place = experiment.design.arms[arm]
         if not self._metrics.has_ended(experiment.name):
-            self._metrics.duration.labels(experiment.name, place.name).observe(made.taken_s)
+            duration = self._metrics.duration.labels(experiment.name, place.name)
+            duration.observe(made.taken_s, exemplar(made.trace))
         differ = self._compare(experiment, control or (), heard.said if heard else ())
         record = CallRecord(
             experiment=experiment.id,

@@ -26,7 +26,7 @@ from serve.core.messages import InferRequest, InferResponse, Parameter
 from serve.core.record import Role
 from serve.experiments.case import Asked, Case, Heard, Made, Told, falls_back, is_failure, size_of, unit_of
 from serve.experiments.ids import Ids
-from serve.experiments.mirror import MirrorRoom
+from serve.experiments.mirror import MirrorRoom, begin_trace, end_trace
 from serve.experiments.notes import Notes
 from serve.experiments.plans import Standing
 from serve.experiments.recorder import MIRROR
@@ -188,10 +188,11 @@ class Trials:
             later(notes.count, asked.experiment, asked.arm, outcome, why)
             if heard is not None or failed:
                 made = Made(role=Role.SERVED, outcome=outcome, failed=failed, taken_s=taken_s, heard=heard)
-                later(notes.call, case, asked.arm, made)
+                later(notes.call, case, asked.arm, replace(made, trace=asked.call.trace))
         return answer.response, heard
 
     async def _serve(self, asked: Asked, progress: Progress) -> Answer:
+        asked.tell_trace()
         entry = self._entry(asked.experiment.design.arms[asked.arm])
         return await self._parts.inference.answer(entry, asked.request, asked.call, progress, _PROBABILITIES)
 
@@ -232,14 +233,17 @@ class Trials:
         parts, experiment = self._parts, case.experiment
         begun = parts.clock()
         outcome, failed, heard = OK, False, None
+        trace = begin_trace(case.asked, arm)
         try:
             entry = self._entry(experiment.design.arms[arm])
             deadline = begun + parts.mirror_timeout_s
-            prediction = await parts.inference.mirror(entry, case.asked.request, deadline)
+            prediction = await parts.inference.mirror(entry, case.asked.request, deadline, trace)
             failed = prediction.troubled
             heard = Heard(prediction, said(prediction, experiment, arm))
         except ServeError as error:
             outcome, failed = OUTCOMES[error.code], is_failure(error, experiment.design.mode)
+        finally:
+            end_trace(trace, outcome, failed=failed)
         taken_s = parts.clock() - begun
         control = await told
         if control is None:  # nobody was answered, and it is nobody's failure
@@ -247,7 +251,7 @@ class Trials:
         parts.notes.count(experiment, arm, outcome, Why.HASH)
         if heard is not None or failed:
             made = Made(role=Role.MIRROR, outcome=outcome, failed=failed, taken_s=taken_s, heard=heard)
-            parts.notes.call(case, arm, made, control)
+            parts.notes.call(case, arm, replace(made, trace=trace), control)
         elif outcome in _SHED:
             parts.notes.drop(experiment, arm, MIRROR)
 

@@ -95,6 +95,10 @@ class FakeService:
         """As the test set it."""
         return self.is_ready
 
+    def any_model_ready(self) -> bool:
+        """Whether one of them is in the state READY."""
+        return any(state is ModelState.READY for state in self.models.values())
+
     def model_ready(self, name: str, _version: str = "") -> bool:
         """Whether the model is in the state READY."""
         self._check(name)

@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from serve.core.access import Access, Role, Token
 from serve.core.catalog import ModelState
-from serve.edge.grpc_api import SERVICE_NAME
+from serve.edge.grpc_api import ANY_MODEL, SERVICE_NAME
 from serve.edge.limits import EdgeLimits
 from serve.pb import open_inference_pb2 as pb
 from serve.pb.open_inference_pb2_grpc import GRPCInferenceServiceStub
@@ -269,6 +269,34 @@ async def test_health_follows_the_service(fake: FakeService) -> None:
         edge.drain()
         await _until(told, "", not_serving)
         assert await told("gateway") == serving
+
+
+async def test_one_model_is_enough_to_be_ready_for_some(fake: FakeService) -> None:
+    """A missing model takes the others' calls from no gateway; without any, or draining, nothing is ready."""
+    serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+    async with (
+        grpc_door(fake) as edge,
+        grpc.aio.insecure_channel(f"127.0.0.1:{edge.port}") as channel,
+    ):
+        check: Raw = channel.unary_unary("/grpc.health.v1.Health/Check")
+
+        async def told(name: str) -> int:
+            question = health_pb2.HealthCheckRequest(service=name).SerializeToString()
+            return health_pb2.HealthCheckResponse.FromString(await check(question)).status
+
+        fake.models["other"] = ModelState.LOADING
+        edge.refresh("other")
+        await _until(told, "other", not_serving)
+        assert await told(ANY_MODEL) == serving
+        for name in fake.models:
+            fake.models[name] = ModelState.LOADING
+        edge.refresh("digits")
+        await _until(told, ANY_MODEL, not_serving)
+        fake.models["digits"] = ModelState.READY
+        edge.refresh("digits")
+        await _until(told, ANY_MODEL, serving)
+        edge.drain()
+        await _until(told, ANY_MODEL, not_serving)
 
 
 async def _until(told: Callable[[str], Awaitable[int]], name: str, status: int) -> None:

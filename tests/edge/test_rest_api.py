@@ -147,18 +147,21 @@ async def test_a_parameter_that_does_not_fit_is_400() -> None:
 
 async def test_liveness_and_readiness(rest: httpx.AsyncClient, fake: FakeService) -> None:
     """The status says it, the body repeats it."""
-    paths = ("/v2/health/live", "/v2/health/ready", "/v2/models/digits/ready")
+    paths = ("/v2/health/live", "/v2/health/ready", "/v2/models/digits/ready", "/v2/health/any-model")
     answers = [await rest.get(path) for path in paths]
-    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 200]
     fake.is_ready = False
-    fake.models["digits"] = ModelState.LOADING
+    fake.models = {"digits": ModelState.LOADING, "other": ModelState.READY}
     answers = [await rest.get(path) for path in paths]
-    assert [answer.status_code for answer in answers] == [200, 503, 503]
+    assert [answer.status_code for answer in answers] == [200, 503, 503, 200]
     assert [answer.json() for answer in answers] == [
         {"live": True},
         {"ready": False},
         {"name": "digits", "ready": False},
+        {"ready": True},
     ]
+    fake.models["other"] = ModelState.LOADING
+    assert (await rest.get("/v2/health/any-model")).status_code == 503
     assert (await rest.get("/v2/models/nobody/ready")).status_code == 404
 
 

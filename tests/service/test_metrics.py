@@ -33,6 +33,7 @@ PROMISED = {
     "attnserve_batch_target_images": ("gauge", {"model"}),
     "attnserve_images": ("counter", {"model", "version", "outcome"}),
     "attnserve_inflight_requests": ("gauge", {"model"}),
+    "attnserve_predict_seconds": ("counter", {"model"}),
     "attnserve_queue_images": ("gauge", {"model"}),
     "attnserve_engine_attempts": ("counter", {"model", "engine", "outcome"}),
     "attnserve_engine_retries": ("counter", {"engine"}),
@@ -45,17 +46,19 @@ PROMISED = {
     "attnserve_audit_write_failures": ("counter", set()),
     "attnserve_certificate_expires_timestamp_seconds": ("gauge", set()),
     "attnserve_config_reload_success": ("gauge", {"what"}),
+    "attnserve_token_expires_timestamp_seconds": ("gauge", {"token"}),
 }
 
 
 @pytest.fixture
 def registry() -> CollectorRegistry:
-    """A registry with every metric, one version and one engine that holds it."""
+    """A registry with every metric, one version, one engine that holds it, and one token."""
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     metrics.start_model(REF)
     metrics.start_engine("local")
     metrics.start_engine("local", REF.name)
+    metrics.token_expires.labels("ci")
     return registry
 
 
@@ -96,6 +99,7 @@ def test_series_exist_from_the_start(registry: CollectorRegistry) -> None:
     ]
     expected += [(f"attnserve_engine_{what}_total", {"engine": "local"}) for what in ("retries", "restarts")]
     expected += [("attnserve_inflight_requests", model), ("attnserve_queue_images", model)]
+    expected += [("attnserve_predict_seconds_total", model)]
     assert {str(series): registry.get_sample_value(*series) for series in expected} == {
         str(series): 0 for series in expected
     }
