@@ -9,7 +9,10 @@
 #           LOADTEST_ARGS: more options, for instance "--rate 200 --against FILE" (python -m loadtests --help)
 # PICTURE_ARGS  of `make loadtest-picture`, for instance "--report run/loadtest/FOLDER" to take a run that was made
 # BENCH_ARGS  more options of a benchmark, for instance "--quick --json FILE" (python -m loadtests.bench --help)
-# FAULTS_SECONDS  how long the load of `make faults` goes on before and after each fault
+# CRD_SCHEMAS  of `make deploy-check`, the folder with JSON Schemas of custom resources, KIND_GROUP_VERSION.json
+#           in lower case; ../shared/schemas by default
+# FAULTS_SECONDS, FLEET_SECONDS  how long the load of `make faults` and `make fleet` goes on before and after
+#           each fault or change
 
 VENV     ?= .venv
 PYTHON   ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p && break; done)
@@ -20,21 +23,21 @@ SEED     ?= 1
 SCENARIO ?= smoke
 WORKERS  ?= 0
 FAULTS_SECONDS ?= 5
+FLEET_SECONDS ?= 5
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS)
 
 # What travels in an archive, or decides what does: when it changes, the demo's archives are made anew.
 DEMO_SOURCES  := $(wildcard handlers/*.py model_store/*.py model_store/*/*.py)
-OVERLAYS      := $(wildcard deploy/overlays/*)
-DOCKERFILES   := $(wildcard deploy/images/*.Dockerfile)
+CHECKOV       := 3.3.30
 # With this mapping protoc writes, and imports, serve/pb/NAME_pb2.py for proto/NAME.proto.
 PROTOC := $(BIN)/python -m grpc_tools.protoc -Iserve/pb=proto
 PROTOS := $(patsubst proto/%,serve/pb/%,$(wildcard proto/*.proto))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test test-all test-slow simulate check format proto proto-check bench \
-        bench-model bench-growth bench-gpu bench-peers loadtest soak faults deploy-check report-picture loadtest-picture clean
+        bench-model bench-growth bench-gpu bench-peers loadtest soak faults fleet deploy-check dashboards report-picture loadtest-picture clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +69,13 @@ $(VENV)/.dev: $(VENV)/.demo
 	@$(PIP) --no-deps timm==1.0.31
 	@touch $@
 
+# checkov wants versions of packages that others here do not: it has an environment of its own.
+$(VENV)/.checkov-$(CHECKOV): | $(BIN)/python
+	@echo "Installing checkov into $(VENV)/checkov. To download: about 35 MB; on disk: about 290 MB."
+	@$(BIN)/python -m venv $(VENV)/checkov
+	@$(VENV)/checkov/bin/python -m pip install --disable-pip-version-check $(PIP_ARGS) checkov==$(CHECKOV)
+	@touch $@
+
 # --- the service ---------------------------------------------------------------------------------------------
 
 serve: model_store/archives/.demo ## start TorchServe and the gateway with the demo's nets, and show them at work
@@ -83,8 +93,8 @@ test: $(VENV)/.dev ## run the tests; REQUIRE_ALL=1 turns skips for a missing pro
 test-all: $(VENV)/.dev ## run the tests with the slow ones, and with every net of the zoo, which takes long
 	@$(BIN)/python -m pytest
 
-test-slow: $(VENV)/.dev ## run only the slow tests, but not those of `make faults` nor every net of the zoo
-	@$(BIN)/python -m pytest -m "slow and not exhaustive" --ignore tests/faults
+test-slow: $(VENV)/.dev ## run only the slow tests, but not those of `make faults`, `make fleet`, nor every net of the zoo
+	@$(BIN)/python -m pytest -m "slow and not exhaustive" --ignore tests/faults --ignore tests/fleet
 
 simulate: $(VENV)/.dev ## simulate experiments that are looked at all the time, print what the statistics reached
 	@$(BIN)/python -m pytest -m slow tests/core/statistics
@@ -132,14 +142,20 @@ soak: $(VENV)/.dev ## send REQUESTS to a gateway whose engines break (ENGINE=fak
 faults: $(VENV)/.dev ## hurt real TorchServes under load, each in another way, and print what came of it
 	@FAULTS_SECONDS=$(FAULTS_SECONDS) $(BIN)/python -m pytest tests/faults
 
+fleet: $(VENV)/.dev ## let pods come and go in a cluster of network namespaces, and print what was seen; needs root
+	@FLEET_SECONDS=$(FLEET_SECONDS) $(BIN)/python -m pytest tests/fleet
+
 report-picture: $(VENV)/.dev ## draw the picture of a report that README shows, from simulated data; needs chromium
 	@$(BIN)/python -m loadtests.example_report --picture serve/reporting/example.png
 
 loadtest-picture: $(VENV)/.dev ## run a load test in steps and draw the picture of its report for README; needs chromium
 	@$(BIN)/python -m loadtests.report.example $(PICTURE_ARGS)
 
-deploy-check: $(VENV)/.dev ## check manifests, Dockerfiles and YAML
-	@$(BIN)/python deploy/check.py
+dashboards: $(VENV)/.dev ## write Grafana's dashboards anew from the code in deploy/monitoring/dashboards
+	@$(BIN)/python -m deploy.monitoring.dashboards
+
+deploy-check: $(VENV)/.dev $(VENV)/.checkov-$(CHECKOV) ## check manifests, alerts, dashboards and Dockerfiles; needs no cluster
+	@$(BIN)/python -m deploy.checking
 
 clean: ## remove caches and what runs left; keeps the virtual environment and the archives
 	rm -rf run logs build dist *.egg-info

@@ -87,6 +87,15 @@ class FailedError(Exception):
         self.message = message
 
 
+def question(model: str, image: bytes) -> pb.ModelInferRequest:
+    """Asks a model for the logits of one image."""
+    message = pb.ModelInferRequest(model_name=model)
+    message.inputs.add(name="image", datatype="BYTES", shape=[1])
+    message.raw_input_contents.append(len(image).to_bytes(4, "little") + image)
+    message.outputs.add(name="logits")
+    return message
+
+
 class GrpcWay:
     """Asks over gRPC, through a connection of its own."""
 
@@ -98,12 +107,10 @@ class GrpcWay:
 
     async def __call__(self, image: bytes) -> Logits:
         """Ask for the logits of one image; raises FailedError."""
-        message = pb.ModelInferRequest(model_name=self._orders.model)
-        message.inputs.add(name="image", datatype="BYTES", shape=[1])
-        message.raw_input_contents.append(len(image).to_bytes(4, "little") + image)
-        message.outputs.add(name="logits")
         try:
-            reply = await self._stub.ModelInfer(message, timeout=self._orders.deadline_s)
+            reply = await self._stub.ModelInfer(
+                question(self._orders.model, image), timeout=self._orders.deadline_s
+            )
         except grpc.aio.AioRpcError as error:
             raise FailedError(error.code().name, error.details() or "") from None
         return np.frombuffer(reply.raw_output_contents[0], "<f4")

@@ -51,20 +51,20 @@ class Cable:
         """Make both ends and connect them."""
         near, far = f"near{self.number}", f"far{self.number}"
         peer = ("peer", "name", far, "netns", self.far.name)
-        _ip("-n", self.near.name, "link", "add", near, "type", "veth", *peer)
+        ip("-n", self.near.name, "link", "add", near, "type", "veth", *peer)
         for end, space, last in ((near, self.near, 1), (far, self.far, 2)):
-            _ip("-n", space.name, "address", "add", f"10.77.{self.number}.{last}/30", "dev", end)
-            _ip("-n", space.name, "link", "set", end, "up")
+            ip("-n", space.name, "address", "add", f"10.77.{self.number}.{last}/30", "dev", end)
+            ip("-n", space.name, "link", "set", end, "up")
 
     @contextmanager
     def cut(self) -> Iterator[None]:
         """Whatever is sent meanwhile vanishes; nobody is told."""
         end = ("-n", self.far.name, "link", "set", f"far{self.number}")
-        _ip(*end, "down")
+        ip(*end, "down")
         try:
             yield
         finally:
-            _ip(*end, "up")
+            ip(*end, "up")
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def star(engines: int) -> Iterator[tuple[Namespace, list[Cable]]]:
     """
     prefix = f"faults-{secrets.token_hex(3)}"
     with ExitStack() as life:
-        hub, *others = (life.enter_context(_namespace(f"{prefix}-{n}")) for n in range(engines + 1))
+        hub, *others = (life.enter_context(namespace(f"{prefix}-{n}")) for n in range(engines + 1))
         cables = [Cable(number, hub, other) for number, other in enumerate(others, 1)]
         for cable in cables:
             cable.lay()
@@ -83,20 +83,22 @@ def star(engines: int) -> Iterator[tuple[Namespace, list[Cable]]]:
 
 
 @contextmanager
-def _namespace(name: str) -> Iterator[Namespace]:
+def namespace(name: str) -> Iterator[Namespace]:
+    """A new one while the context lasts; skips the test where that may not be."""
     if os.geteuid() != 0:
         pytest.skip("makes network namespaces, which only root may")
     made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
     if made.returncode != 0:
         pytest.skip(f"network namespaces cannot be made here: {made.stderr.strip()}")
     try:
-        _ip("-n", name, "link", "set", "lo", "up")
+        ip("-n", name, "link", "set", "lo", "up")
         yield Namespace(name)
     finally:
-        _ip("netns", "delete", name)
+        ip("netns", "delete", name)
 
 
-def _ip(*arguments: str) -> None:
+def ip(*arguments: str) -> None:
+    """Change something of the network, as iproute2 does."""
     subprocess.run(["ip", *arguments], check=True)
 
 
