@@ -1,30 +1,35 @@
-"""The objects of every overlay, alone and with each component, built once for all tests of them."""
+"""The objects of every overlay and scenario, alone and with each component, built once for all tests."""
 
-import shutil
-from pathlib import Path
+import functools
 
 import pytest
 
-from deploy import check
+from deploy.checking import kustomize
+from deploy.checking.kustomize import Manifest, Target
+from deploy.checking.paths import DEPLOY
 
-BUILDS = {
-    **{overlay.name: (overlay, None) for overlay in check.overlays()},
-    **{
-        f"{overlay.name}+{component.name}": (overlay, component)
-        for overlay in check.overlays()
-        for component in check.components()
-    },
-}
+TARGETS = {target.name: target for target in kustomize.targets() if target.whole}
 
 
-@pytest.fixture(scope="session", params=BUILDS)
-def manifests(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> list[check.Manifest]:
-    """All objects of one build; the tests that use it are marked as needing kubectl."""
-    assert shutil.which("kubectl"), "mark the test with needs_program('kubectl')"
-    folder, component = BUILDS[request.param]
-    if component:
-        overlay, folder = folder, Path(tmp_path_factory.mktemp("overlay"))
-        check.write_overlay(folder, overlay, component)
-    return check.build(folder)
+@functools.cache
+def built(name: str) -> list[Manifest]:
+    """All objects of one target; the tests that use it are marked as needing kubectl."""
+    made = kustomize.make(TARGETS[name])
+    assert not made.problem, made.problem
+    return made.manifests
+
+
+def quick(target: Target) -> bool:
+    """Whether it is an overlay as it is: building all the others takes longer than a quick test may."""
+    return target.applied and target.folder.parent == DEPLOY / "overlays"
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[] if quick(target) else [pytest.mark.slow])
+        for name, target in TARGETS.items()
+    ]
+)
+def manifests(request: pytest.FixtureRequest) -> list[Manifest]:
+    """All objects of one build."""
+    return built(request.param)

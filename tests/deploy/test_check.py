@@ -1,77 +1,229 @@
-"""The manifests, Dockerfiles and YAML pass every check, and the checks find what is wrong."""
+"""What is in deploy/ passes every check, and the checks find what is wrong."""
 
+from __future__ import annotations
+
+import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from deploy import check
+from deploy.checking import __main__ as command
+from deploy.checking import files, kustomize, paths, schemas, security
+from deploy.checking.kustomize import Build, BuildError, Manifest, Target
+from deploy.checking.outcome import Outcome, Row, counted, table, without_program
+from deploy.checking.prometheus import HOW_TO_INSTALL
 
 KUBECTL = pytest.mark.needs_program("kubectl", how="https://kubernetes.io/docs/tasks/tools/#kubectl")
+PROMTOOL = pytest.mark.needs_program("promtool", how=HOW_TO_INSTALL)
+SLOW = pytest.mark.slow
 
-SERVICE: check.Manifest = {
+# What a check needs beside Python, or that it takes seconds; the others run as they are.
+MARKS = {
+    "Kubernetes schemas": [SLOW],
+    "checkov": [SLOW],
+    "Prometheus rules": [PROMTOOL],
+    "tests of rules": [PROMTOOL, SLOW],
+    "Prometheus configuration": [PROMTOOL],
+    "dashboards' queries": [PROMTOOL],
+    "yamllint": [SLOW],
+}
+
+SERVICE: Manifest = {
     "apiVersion": "v1",
     "kind": "Service",
     "metadata": {"name": "gateway"},
     "spec": {"selector": {"app.kubernetes.io/name": "gateway"}, "ports": [{"port": 8000}]},
 }
+SCALED: Manifest = {
+    "apiVersion": "keda.sh/v1alpha1",
+    "kind": "ScaledObject",
+    "metadata": {"name": "worker"},
+    "spec": {"scaleTargetRef": {"name": "worker"}, "triggers": []},
+}
+CRD = {
+    "type": "object",
+    "properties": {
+        "apiVersion": {"type": "string"},
+        "kind": {"type": "string"},
+        "metadata": {"type": "object"},
+        "spec": {
+            "type": "object",
+            "properties": {
+                "scaleTargetRef": {"type": "object"},
+                "triggers": {"type": "array"},
+            },
+            "additionalProperties": False,
+        },
+    },
+    "x-cel-rules-not-checked": 3,
+}
 
 
+def build_of(*manifests: Manifest) -> Build:
+    """A build of these objects, as if dev-cpu had them."""
+    folder = paths.DEPLOY / "overlays" / "dev-cpu"
+    return Build(target=Target(name="overlay dev-cpu", folder=folder), manifests=list(manifests))
+
+
+def made(name: str) -> list[Build]:
+    """What a check is run on here: the overlays; all builds are made for the slow tests."""
+    targets = kustomize.targets()
+    quick = [target for target in targets if target.applied and target.folder.parent.name == "overlays"]
+    return [kustomize.make(target) for target in (targets if SLOW in MARKS.get(name, ()) else quick)]
+
+
+@KUBECTL
 @pytest.mark.parametrize(
-    "run",
-    [
-        pytest.param(run, id=name, marks=[KUBECTL] if name.startswith(("overlay", "component")) else [])
-        for name, run in check.checks().items()
-    ],
+    "name", [pytest.param(name, marks=MARKS.get(name, ())) for name in command.checks([])]
 )
-def test_everything_in_deploy_is_right(run: Callable[[], list[str]]) -> None:
-    """No check finds a problem in the repository's own files."""
-    assert run() == []
+def test_what_is_in_deploy_is_right(name: str) -> None:
+    """No check finds a problem in the repository's own overlays and files."""
+    outcome = command.checks(made(name))[name]()
+    assert not outcome.problems
+    assert outcome.looked_at or outcome.skipped
+
+
+@SLOW
+@KUBECTL
+@pytest.mark.parametrize("name", [name for name in command.checks([]) if name.startswith("contract")])
+def test_scenarios_and_components_keep_the_contract(name: str) -> None:
+    """So do the scenarios, and the overlays with each component that suits them."""
+    assert not command.checks(kustomize.make_all())[name]().problems
+
+
+@SLOW
+@KUBECTL
+def test_everything_builds() -> None:
+    """Every overlay, scenario, variant, and component where it suits, is one that kustomize builds."""
+    assert kustomize.check_builds(kustomize.make_all()).problems == []
 
 
 def test_there_is_something_to_check() -> None:
-    """The checks found the overlay, the component and all Dockerfiles; an empty list would prove nothing."""
-    kustomized = {"overlay dev-cpu", "component loadtest in dev-cpu"}
-    images = {f"{name}.Dockerfile" for name in ("gateway", "loadtest", "worker")}
-    assert {*kustomized, *images, "yamllint"} <= check.checks().keys()
+    """Overlays, components and Dockerfiles were found; an empty list would prove nothing."""
+    names = {target.name for target in kustomize.targets()}
+    assert {
+        "overlay dev-cpu",
+        "overlay production-gpu",
+        "variant se",
+        "component loadtest in dev-cpu",
+    } <= names
+    assert {path.name for path in paths.dockerfiles()} >= {"gateway.Dockerfile", "worker.Dockerfile"}
+
+
+def test_a_component_is_not_added_to_what_has_it() -> None:
+    """Such a component is built with the overlay; others where their annotation says, or everywhere."""
+    pairs = [
+        (target.component, target.folder) for target in kustomize.targets() if target.component is not None
+    ]
+    assert pairs
+    for component, overlay in pairs:
+        assert component not in kustomize.reached(overlay)
+    gpu = paths.DEPLOY / "components" / "gpu"
+    production = paths.DEPLOY / "overlays" / "production-gpu"
+    assert gpu in kustomize.reached(production)
+    assert production not in kustomize.suitable_overlays(gpu)
+
+
+def test_what_no_build_takes_in_is_a_problem() -> None:
+    """A component that suits nothing, or a variant nobody uses, is not passed over."""
+    problems = kustomize.check_builds([build_of(SERVICE)]).problems
+    assert any("variants/sk: no overlay" in problem for problem in problems)
+    assert not any("base/gateway" in problem for problem in problems)
 
 
 def test_a_right_object_passes() -> None:
     """The Service that the next tests spoil has no problem itself."""
-    assert check.check_manifests([SERVICE]) == []
+    assert schemas.check_manifests([SERVICE]) == []
 
 
 def test_a_misspelt_key_is_found() -> None:
     """The schemas are strict: an unknown key is a problem on every version."""
-    problems = check.check_manifests([SERVICE | {"spec": SERVICE["spec"] | {"selektor": {}}}])
-    assert len(problems) == len(check.KUBERNETES_VERSIONS)
+    problems = schemas.check_manifests([SERVICE | {"spec": SERVICE["spec"] | {"selektor": {}}}])
+    assert len(problems) == len(schemas.KUBERNETES_VERSIONS)
     assert all("selektor" in problem for problem in problems)
 
 
 def test_a_wrong_type_is_found_where_it_is() -> None:
     """The problem names the object and the path to the value."""
-    problems = check.check_manifests([SERVICE | {"spec": {"ports": [{"port": "http"}]}}])
+    problems = schemas.check_manifests([SERVICE | {"spec": {"ports": [{"port": "http"}]}}])
     assert all(problem.startswith("Service/gateway on Kubernetes") for problem in problems)
     assert all("spec.ports.0.port" in problem for problem in problems)
 
 
 def test_a_kind_without_schema_is_a_problem() -> None:
-    """An API version that was removed, or a resource whose schema we do not have, is never passed over."""
-    problems = check.check_manifests(
-        [{"apiVersion": "autoscaling/v2beta2", "kind": "HorizontalPodAutoscaler"}]
-    )
-    assert len(problems) == len(check.KUBERNETES_VERSIONS)
+    """An API version that was removed is never passed over, nor taken for a custom resource."""
+    removed = {"apiVersion": "autoscaling/v2beta2", "kind": "HorizontalPodAutoscaler"}
+    assert not schemas.is_custom(removed)
+    problems = schemas.check_manifests([removed])
+    assert len(problems) == len(schemas.KUBERNETES_VERSIONS)
     assert all("Couldn't find schema" in problem for problem in problems)
+
+
+def test_an_object_of_several_builds_is_checked_once() -> None:
+    """The table counts different objects, not copies."""
+    outcome = schemas.check_kubernetes([build_of(SERVICE), build_of(SERVICE)])
+    assert outcome.looked_at.startswith("1 object on ")
+
+
+def test_a_right_custom_resource_passes(tmp_path: Path) -> None:
+    """It is held against the schema of its CRD, and the table says how many rules that does not hold."""
+    (tmp_path / "scaledobject_keda.sh_v1alpha1.json").write_text(json.dumps(CRD), encoding="utf-8")
+    outcome = schemas.check_custom([build_of(SERVICE, SCALED)], tmp_path)
+    assert outcome == Outcome(looked_at="1 object; 3 CEL rules not checked", problems=[])
+
+
+def test_everything_wrong_in_a_custom_resource_is_found(tmp_path: Path) -> None:
+    """Both mistakes are told, each with its place."""
+    (tmp_path / "scaledobject_keda.sh_v1alpha1.json").write_text(json.dumps(CRD), encoding="utf-8")
+    wrong = SCALED | {"spec": {"scaleTargetReff": {}, "triggers": "none"}}
+    problems = schemas.check_custom_manifests([wrong], tmp_path)
+    assert len(problems) == 2
+    assert any("scaleTargetReff" in problem for problem in problems)
+    assert any(problem.startswith("ScaledObject/worker: spec.triggers: ") for problem in problems)
+
+
+def test_a_custom_resource_without_schema_is_a_problem(tmp_path: Path) -> None:
+    """The sentence says which file is wanted, and where."""
+    (problem,) = schemas.check_custom_manifests([SCALED], tmp_path)
+    assert problem == (
+        "ScaledObject/worker: no schema for keda.sh/v1alpha1: add scaledobject_keda.sh_v1alpha1.json, made "
+        f"from its CRD, to {tmp_path}"
+    )
+
+
+def test_a_missing_folder_of_schemas_skips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It skips with its reason, where a missing program is a failure as well."""
+    monkeypatch.setenv("REQUIRE_ALL", "1")
+    outcome = schemas.check_custom([build_of(SCALED)], tmp_path / "none")
+    assert outcome.word == "skipped"
+    assert "CRD_SCHEMAS=DIR" in outcome.skipped
+
+
+def test_the_folder_of_schemas_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CRD_SCHEMAS names it; without that it lies beside the repository."""
+    monkeypatch.delenv("CRD_SCHEMAS", raising=False)
+    assert schemas.crd_schemas() == paths.ROOT.parent / "shared" / "schemas"
+    monkeypatch.setenv("CRD_SCHEMAS", str(tmp_path))
+    assert schemas.crd_schemas() == tmp_path
 
 
 @KUBECTL
 def test_a_broken_overlay_is_a_problem(tmp_path: Path) -> None:
     """What kustomize refuses is reported with its own words."""
     (tmp_path / "kustomization.yaml").write_text("resources: [missing.yaml]\n", encoding="utf-8")
-    problems = check.check_overlay(tmp_path)
-    assert len(problems) == 1
-    assert "missing.yaml" in problems[0]
+    build = kustomize.make(Target(name="overlay broken", folder=tmp_path))
+    assert build.manifests == []
+    assert build.problem.startswith("overlay broken: ")
+    assert "missing.yaml" in build.problem
+
+
+@KUBECTL
+def test_an_empty_overlay_is_a_problem(tmp_path: Path) -> None:
+    """An overlay that builds to no objects cannot pass by having nothing to check."""
+    (tmp_path / "kustomization.yaml").write_text("namePrefix: x-\nconfigurations: []\n", encoding="utf-8")
+    with pytest.raises(BuildError):
+        kustomize.build(tmp_path)
 
 
 @KUBECTL
@@ -87,44 +239,48 @@ def test_a_broken_component_is_a_problem(
 ) -> None:
     """It is built and held against the schemas within an overlay; by itself nothing would look at it."""
     component = tmp_path / "loadtest"
-    shutil.copytree(check.DEPLOY / "components" / "loadtest", component)
+    shutil.copytree(paths.DEPLOY / "components" / "loadtest", component)
     text = (component / file).read_text(encoding="utf-8")
     assert right in text
     (component / file).write_text(text.replace(right, wrong), encoding="utf-8")
-    problems = check.check_component(component, check.DEPLOY / "overlays" / "dev-cpu")
+    overlay = paths.DEPLOY / "overlays" / "dev-cpu"
+    build = kustomize.make(Target(name="component loadtest", folder=overlay, component=component))
+    jobs = [manifest for manifest in build.manifests if manifest["kind"] == "Job"]
+    problems = [build.problem] if build.problem else schemas.check_manifests(jobs)
     assert problems
     assert all(says in problem for problem in problems)
-
-
-@KUBECTL
-def test_an_empty_overlay_is_a_problem(tmp_path: Path) -> None:
-    """An overlay that builds to no objects cannot pass by having nothing to check."""
-    (tmp_path / "kustomization.yaml").write_text("namePrefix: x-\nconfigurations: []\n", encoding="utf-8")
-    assert check.check_overlay(tmp_path) != []
 
 
 def test_a_missing_kubectl_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without kubectl an overlay is not passed over, and the problem says how to get it."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert check.check_overlay(tmp_path) == [
-        "kubectl is not on PATH; to install it: https://kubernetes.io/docs/tasks/tools/#kubectl"
-    ]
+    build = kustomize.make(Target(name="overlay", folder=paths.DEPLOY / "overlays" / "dev-cpu"))
+    assert build.problem == (
+        "overlay: kubectl is not on PATH; to install it: https://kubernetes.io/docs/tasks/tools/#kubectl"
+    )
+
+
+def test_a_missing_program_skips_or_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It skips with how to install it; where all is required the same is a failure."""
+    monkeypatch.delenv("REQUIRE_ALL", raising=False)
+    assert without_program("promtool", "apt") == Outcome(skipped="promtool is missing; to install it: apt")
+    monkeypatch.setenv("REQUIRE_ALL", "1")
+    assert without_program("promtool", "apt").word == "FAIL"
 
 
 def test_a_careless_dockerfile_is_found(tmp_path: Path) -> None:
     """Hadolint runs for real: an unpinned base image is a finding."""
     path = tmp_path / "careless.Dockerfile"
     path.write_text("FROM python\nRUN cd /tmp\n", encoding="utf-8")
-    assert any("DL3006" in problem for problem in check.check_dockerfile(path))
+    assert any("DL3006" in problem for problem in files.check_dockerfile(path))
 
 
-@pytest.mark.parametrize("path", check.dockerfiles(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", paths.dockerfiles(), ids=lambda path: path.name)
 def test_what_an_image_is_made_of_reaches_its_build(path: Path) -> None:
     """All that is copied from the repository is let through by .dockerignore, which leaves out the rest."""
-    root = check.DEPLOY.parent
     let_through = {
         line[1:]
-        for line in (root / ".dockerignore").read_text(encoding="utf-8").splitlines()
+        for line in (paths.ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
         if line.startswith("!")
     }
     copied = [line.split()[1:-1] for line in path.read_text(encoding="utf-8").splitlines() if "COPY " in line]
@@ -132,3 +288,81 @@ def test_what_an_image_is_made_of_reaches_its_build(path: Path) -> None:
     assert sources
     for source in sources:
         assert {str(source), *map(str, source.parents)} & let_through, source
+
+
+def test_the_table_shows_what_was_looked_at() -> None:
+    """One line a check, in columns; a check that was skipped shows why."""
+    rows = [
+        Row(name="one", outcome=Outcome(looked_at="2 builds"), seconds=0.25),
+        Row(name="another", outcome=Outcome(skipped="no program"), seconds=0.0),
+        Row(name="third", outcome=Outcome(looked_at="all", problems=["wrong"]), seconds=12.0),
+    ]
+    assert table(rows).splitlines() == [
+        "check    looked at   result   seconds",
+        "one      2 builds    ok           0.2",
+        "another  no program  skipped      0.0",
+        "third    all         FAIL        12.0",
+    ]
+
+
+def test_numbers_have_their_noun() -> None:
+    """One is singular; a plural without s is given."""
+    assert [counted(1, "query", "queries"), counted(2, "query", "queries"), counted(0, "build")] == [
+        "1 query",
+        "2 queries",
+        "0 builds",
+    ]
+
+
+@pytest.mark.parametrize(("problems", "code"), [((), 0), (("the sky is falling",), 1)])
+def test_the_exit_code_tells_whether_something_failed(
+    problems: tuple[str, ...],
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It is 1 where a check has a problem, which is printed above the table."""
+    monkeypatch.setattr(kustomize, "make_all", list)
+    monkeypatch.setattr(kustomize, "check_builds", lambda _: Outcome(looked_at="nothing"))
+    monkeypatch.setattr(
+        command, "checks", lambda _: {"sky": lambda: Outcome(looked_at="1", problems=problems)}
+    )
+    assert command.main() == code
+    printed = capsys.readouterr().out
+    assert ("FAIL sky: the sky is falling" in printed) == bool(problems)
+    assert ("failed: sky" in printed) == bool(problems)
+
+
+@SLOW
+@pytest.mark.skipif(
+    not security.program().is_file(), reason=f"needs checkov; to install it: {security.HOW_TO_INSTALL}"
+)
+def test_checkov_finds_what_is_careless(tmp_path: Path) -> None:
+    """It reads objects and Dockerfiles in one run; what is skipped beside the resource is not told."""
+    pod = {"containers": [{"name": "c", "image": "python:3.11", "securityContext": {"privileged": True}}]}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "careless", "annotations": {"checkov.io/skip1": "CKV_K8S_43=a test"}},
+        "spec": {"template": {"spec": pod}},
+    }
+    dockerfile = tmp_path / "careless.Dockerfile"
+    dockerfile.write_text("FROM python:3.11\n# checkov:skip=CKV_DOCKER_2:a test\n", encoding="utf-8")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    security.write(folder, [build_of(deployment)], [dockerfile])
+    outcome = security.run(folder)
+    assert any(
+        problem.startswith("Deployment.default.careless: CKV_K8S_16") for problem in outcome.problems
+    ), outcome.problems
+    assert any("CKV_DOCKER_3" in problem for problem in outcome.problems)
+    assert not any("CKV_K8S_43" in problem or "CKV_DOCKER_2," in problem for problem in outcome.problems)
+    assert "2 justified skips" in outcome.looked_at
+
+
+def test_a_skip_without_reason_is_a_problem() -> None:
+    """What checkov leaves out must say why, beside the resource."""
+    annotations = {"checkov.io/skip1": "CKV_K8S_43", "checkov.io/skip2": "CKV_K8S_15=a reason", "note": "x"}
+    assert security.unjustified(
+        [SERVICE | {"metadata": {"name": "gateway", "annotations": annotations}}]
+    ) == ["Service/gateway: checkov.io/skip1 has no reason: write CKV_K8S_43=REASON"]

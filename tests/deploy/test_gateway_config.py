@@ -8,18 +8,26 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy.check import DEPLOY
+from deploy.checking.paths import DEPLOY
+from serve.config import ConfigError, read_config
 
 CONFIG = DEPLOY / "base" / "gateway" / "gateway.yaml"
+ENGINES = {path.parent.name: path for path in sorted(DEPLOY.glob("overlays/*/engines.yaml"))}
 TOKENS = [{"name": "tests", "role": "infer", "sha256": "0" * 64}]
 
 
+def variables(tokens: Path, overlay: str = "dev-cpu") -> dict[str, str]:
+    """What the pod's environment says, but for the place of the tokens."""
+    engines = ENGINES[overlay].read_text(encoding="utf-8")
+    return {"ATTNSERVE_TOKENS_FILE": str(tokens), "ATTNSERVE_ENGINES": engines}
+
+
 def check_config(config: Path, tokens: Path) -> subprocess.CompletedProcess[str]:
-    """Runs what the pod runs, but for the place of the tokens, and only as far as the configuration."""
+    """Runs what the pod runs, and only as far as the configuration."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("ATTNSERVE_")}
     return subprocess.run(
         [Path(sys.executable).with_name("attnserve"), "serve", "--config", config, "--check-config"],
-        env=ours | {"ATTNSERVE_TOKENS_FILE": str(tokens)},
+        env=ours | variables(tokens),
         capture_output=True,
         text=True,
         check=False,
@@ -35,7 +43,7 @@ def tokens(tmp_path: Path) -> Path:
 
 
 def test_the_gateway_accepts_it(tokens: Path) -> None:
-    """`--check-config` passes on the file that the ConfigMap is made of."""
+    """`--check-config` passes on the file that the ConfigMap is made of, with an overlay's engines."""
     done = check_config(CONFIG, tokens)
     assert done.returncode == 0, done.stderr
 
@@ -53,9 +61,23 @@ def test_it_is_refused_without_tokens(tmp_path: Path) -> None:
     """A pod whose Secret is empty does not serve the world."""
     empty = tmp_path / "tokens.yaml"
     empty.write_text("[]\n", encoding="utf-8")
-    done = check_config(CONFIG, empty)
-    assert done.returncode != 0
-    assert "token" in done.stdout + done.stderr
+    with pytest.raises(ConfigError, match="token"):
+        read_config(CONFIG, variables(empty))
+
+
+@pytest.mark.parametrize("overlay", ENGINES)
+def test_an_overlays_engines_are_read(overlay: str, tokens: Path) -> None:
+    """The file becomes a variable, which is a list only when a bracket is the first thing in it."""
+    config = read_config(CONFIG, variables(tokens, overlay))
+    listed = yaml.safe_load(ENGINES[overlay].read_text(encoding="utf-8"))
+    assert [engine.address for engine in config.engines] == [engine["address"] for engine in listed]
+    assert config.engines
+
+
+def test_every_overlay_has_engines() -> None:
+    """A gateway without any would look for a TorchServe of its own, which its image has not."""
+    overlays = {path.parent.name for path in DEPLOY.glob("overlays/*/kustomization.yaml")}
+    assert overlays == ENGINES.keys()
 
 
 def test_its_ports_are_those_of_the_deployment() -> None:
@@ -70,15 +92,11 @@ def test_its_ports_are_those_of_the_deployment() -> None:
     }
 
 
-def test_its_engine_is_the_workers_service() -> None:
-    """The address resolves to the headless Service, and the models are those that the workers load."""
-    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
-    worker = CONFIG.parent.parent / "worker"
+def test_a_workers_port_is_the_one_that_engines_name() -> None:
+    """TorchServe listens where its Service leads, for all that come, and loads all that it was given."""
+    worker = DEPLOY / "base" / "worker"
     service = yaml.safe_load((worker / "worker-service.yaml").read_text(encoding="utf-8"))
-    (engine,) = config["engines"]
-    name, port = service["metadata"]["name"], service["spec"]["ports"][0]["port"]
-    assert engine["address"] == f"dns:///{name}:{port}"
-    loaded = ",".join(f"{model}.mar" for model in engine["models"])
+    (port,) = service["spec"]["ports"]
     properties = (worker / "config.properties").read_text(encoding="utf-8").splitlines()
-    assert f"load_models={loaded}" in properties
-    assert f"grpc_inference_port={port}" in properties
+    assert f"grpc_inference_port={port['port']}" in properties
+    assert {"grpc_inference_address=0.0.0.0", "load_models=all"} <= set(properties)

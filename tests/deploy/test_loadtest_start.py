@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy.check import DEPLOY, build
+from deploy.checking.kustomize import build
+from deploy.checking.paths import DEPLOY
 from deploy.images import loadtest_start
 from loadtests.running.wish import Wish
 

@@ -1,0 +1,1 @@
+"""Checks everything in deploy/ without a cluster: `make deploy-check`, or `python -m deploy.checking`."""
