@@ -180,7 +180,7 @@ def main(arguments: Sequence[str] | None = None, deploy: Path = DEPLOY) -> int:
     parser.add_argument(
         "--sums", type=Path, help="file with the sums of its archives, as sha256sum writes it"
     )
-    given = parser.parse_args(arguments)
+    given = parser.parse_intermixed_args(arguments)  # --sums may stand before the images
     if not given.images and given.sums is None:
         parser.error("nothing to pin: give images, or --sums, or both")
     try:

@@ -123,20 +123,21 @@ class Gateway:
         """Bind the ports, open the doors, start the engines and load the models.
 
         Raises:
-            SetupError: A port is busy, a file or the run folder cannot be used; no engine has been started.
+            SetupError: A port is busy, a file, the run folder or a variable of the tracing library cannot be
+                used; no engine has been started.
             ServeError: TorchServe cannot be started.
         """
         try:
             self._laboratory.make_keys()
             self._trust.reloader.load()
+            if self._tracing is not None:
+                self._tracing.start()
         except OSError as error:
             raise SetupError(f"{self.config.experiment_keys_path}: {error.strerror}") from None
         except ValueError as error:
             raise SetupError(str(error)) from None
         if self.config.share_ports:
             await self._models_first()
-        if self._tracing is not None:
-            self._tracing.start()
         self._exit.callback(self._doors.release)
         self.addresses = await self._doors.open(self.registry)
         self._exit.push_async_callback(self._end)

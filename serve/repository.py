@@ -88,6 +88,7 @@ class Repository:
         elif entry.card is None:
             entry = replace(entry, card=old.card)
         self._entries[entry.ref] = entry
+        self._show_awaited(entry.ref.name)
         self._metrics.model_ready.labels(entry.ref.name, entry.ref.version).set(entry.ready)
         self.on_change(entry.ref.name)
 
@@ -95,12 +96,14 @@ class Repository:
         """Say why no version of a model is known that should be: until one is, it is unavailable."""
         if self._expected.get(name) != reason:
             self._expected[name] = reason
+            self._show_awaited(name)
             self.on_change(name)
 
     def remove(self, ref: ModelRef) -> None:
         """Forget a version, which must be known."""
         del self._entries[ref]
         self._metrics.model_ready.remove(ref.name, ref.version)
+        self._show_awaited(ref.name)
         self.on_change(ref.name)
 
     def get(self, ref: ModelRef) -> Entry | None:
@@ -160,6 +163,13 @@ class Repository:
             for entry in (*self.entries(), *awaited)
             if entry.ready or not ready_only
         )
+
+    def _show_awaited(self, name: str) -> None:
+        # Else a model whose workers were gone before this process began would be missed by no alert.
+        if name in self._expected and not self.entries(name):
+            self._metrics.model_ready.labels(name, "").set(0)
+        else:
+            self._metrics.model_ready.remove_by_labels({"model": name, "version": ""})
 
     def _awaited(self, name: str) -> Entry:
         # Which versions there will be is not known, and a caller's version must not become a label.

@@ -244,6 +244,13 @@ def test_what_is_spoiled_is_named(world: World, name: str) -> None:
     assert exit_code(told, strict=True) == 1 or severity == "info"
 
 
+def test_the_token_to_put_beside_another_has_its_role(world: World) -> None:
+    """The configuration refuses two of one name that differ in it."""
+    until(world, days=5)
+    (found,) = [one.finding for one in world.told() if one.check == "expiry"]
+    assert "attnserve token ci --role operate --days" in found.do
+
+
 def test_every_check_has_a_case_that_it_finds() -> None:
     """A check that nobody has seen find anything may find nothing ever."""
     proven = {check for _, check, _, _ in SPOILED.values()} | {"ports"}

@@ -15,10 +15,12 @@ from deploy.checking.outcome import Outcome, Row, table
 def checks(builds: Sequence[Build]) -> Mapping[str, Callable[[], Outcome]]:
     """Every check of what has been built, and of the files, by name."""
     return {
-        "Kubernetes schemas": partial(schemas.check_kubernetes, builds),
-        "custom resources": partial(schemas.check_custom, builds, schemas.crd_schemas()),
+        "Kubernetes schemas": partial(_of_objects, schemas.check_kubernetes, builds),
+        "custom resources": partial(
+            _of_objects, partial(schemas.check_custom, folder=schemas.crd_schemas()), builds
+        ),
         **{
-            f"contract: {name}": partial(contract.check, rules, builds)
+            f"contract: {name}": partial(_of_objects, partial(contract.check, rules), builds)
             for name, rules in contract.RULES.items()
         },
         "checkov": partial(security.check, builds),
@@ -47,6 +49,13 @@ def main() -> int:
     return 1 if failed else 0
 
 
+def _of_objects(check: Callable[[Sequence[Build]], Outcome], builds: Sequence[Build]) -> Outcome:
+    """A check of what has been built, which cannot be right about nothing."""
+    if not any(build.manifests for build in builds):
+        return Outcome(skipped="nothing was built")
+    return check(builds)
+
+
 def _build(builds: list[Build]) -> Outcome:
     builds.extend(kustomize.make_all())
     return kustomize.check_builds(builds)
@@ -54,7 +63,11 @@ def _build(builds: list[Build]) -> Outcome:
 
 def _run(name: str, check: Callable[[], Outcome]) -> Row:
     started = time.monotonic()
-    outcome = check()
+    try:
+        outcome = check()
+    except Exception as error:  # noqa: BLE001 - one that stumbles must not hide what the others find
+        said = f"{type(error).__name__}: {error}"
+        outcome = Outcome(problems=[f"broke off with {said}: mend first what the schemas find"])
     return Row(name=name, outcome=outcome, seconds=time.monotonic() - started)
 
 

@@ -12,6 +12,7 @@ from deploy.checking import (
     contract_engines,
     contract_images,
     contract_leaving,
+    contract_models,
     contract_ports,
     contract_references,
     contract_scaling,
@@ -46,6 +47,7 @@ RULES: Mapping[str, Rules] = {
     ),
     "configuration": Rules(always=(gateway.refusals,)),
     "engines": Rules(always=(contract_engines.engines_without_workers,)),
+    "models": Rules(always=(contract_models.archives_without_sum, contract_models.signals_of_others)),
     "experiments": Rules(always=(contract_engines.experiments_without_workers,)),
     "ports and probes": Rules(
         always=(

@@ -96,7 +96,7 @@ def _missing_archives(engine: EngineConfig, pod: Pod) -> Iterator[str]:
         return
     arguments = [argument for container in pod.containers for argument in container.get("args", ())]
     for model in engine.models:
-        archive = _archive(model)
+        archive = archive_of(model)
         if archive not in arguments:
             yield (
                 f"{pod.title} does not fetch {archive}: name it in the arguments of the variant's init "
@@ -104,7 +104,7 @@ def _missing_archives(engine: EngineConfig, pod: Pod) -> Iterator[str]:
             )
 
 
-def _archive(model: str) -> str:
+def archive_of(model: str) -> str:
     """The file of NAME or NAME:VERSION, as `attnserve build` calls it."""
     name, _, version = model.partition(":")
     return f"{name}.mar" if version in ("", "1") else f"{name}-v{version}.mar"

@@ -31,10 +31,12 @@ def graces(manifests: Sequence[Manifest]) -> Iterator[str]:
 def connections(manifests: Sequence[Manifest]) -> Iterator[str]:
     """Workers that cut connections of age with calls still on them."""
     found = gateway(manifests)
-    for pod in workers(manifests) if found else ():
+    if found is None:
+        return
+    call_s = found.config.request_timeout_s
+    for pod in workers(manifests):
         text = mounted_file(pod, WORKER_PROPERTIES, manifests) or ""
         grace_ms = float(properties(text).get(_CONNECTION_GRACE, "inf"))
-        call_s = found.config.request_timeout_s  # type: ignore[union-attr]
         if grace_ms < call_s * 1000:
             yield (
                 f"{pod.title}: {_CONNECTION_GRACE} is {grace_ms:g}, less than the gateway's "

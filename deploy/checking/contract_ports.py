@@ -43,9 +43,11 @@ def gateway_ports(manifests: Sequence[Manifest]) -> Iterator[str]:
 def gateway_probes(manifests: Sequence[Manifest]) -> Iterator[str]:
     """The gateway's probes ask its health service, and only readiness asks for its models."""
     found = gateway(manifests)
-    for kind in PROBES if found else ():
-        probe = main_container(found.pod).get(kind)  # type: ignore[union-attr]
-        says = f"{found.pod.title}: {kind}"  # type: ignore[union-attr]
+    if found is None:
+        return
+    for kind in PROBES:
+        probe = main_container(found.pod).get(kind)
+        says = f"{found.pod.title}: {kind}"
         if probe is None:
             yield f"{says} is missing: ask the gRPC health service"
         elif "grpc" in probe and kind != "readinessProbe" and probe["grpc"].get("service") != _PROCESS:

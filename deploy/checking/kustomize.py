@@ -201,6 +201,8 @@ def different_objects(builds: Iterable[Build]) -> list[Manifest]:
 
 def check_builds(builds: list[Build]) -> Outcome:
     """Everything builds, and no kustomization.yaml is left out of all builds."""
+    if any(NO_KUBECTL in build.problem for build in builds):
+        return Outcome(problems=[NO_KUBECTL])  # once, not for each
     return Outcome(
         looked_at=counted(len(builds), "build"),
         problems=[*(build.problem for build in builds if build.problem), *_left_out(builds)],
@@ -234,7 +236,11 @@ def _parts(folder: Path) -> Iterator[Path]:
 @cache
 def _read(folder: Path) -> Mapping[str, Any]:
     text = (folder / "kustomization.yaml").read_text(encoding="utf-8")
-    return next(yaml.load_all(text, Loader=_LOADER), None) or {}
+    try:
+        own = next(yaml.load_all(text, Loader=_LOADER), None)
+    except yaml.YAMLError:  # kustomize says what is wrong with it when it builds the folder
+        return {}
+    return own if isinstance(own, dict) else {}
 
 
 def _name(folder: Path) -> str:

@@ -47,7 +47,7 @@ def plain_files() -> Iterator[Path]:
 
 
 def promtool(*arguments: str) -> list[str]:
-    """What promtool complains about; nothing where it is content."""
+    """What promtool complains about; nothing where it is content, and never nothing where it is not."""
     done = subprocess.run(  # noqa: S603 - fixed arguments
         ["promtool", *arguments],  # noqa: S607 - the user's promtool
         check=False,
@@ -57,9 +57,10 @@ def promtool(*arguments: str) -> list[str]:
     if done.returncode == 0:
         return []
     lines = (line.strip() for line in (done.stdout + done.stderr).splitlines())
-    return [
+    said = [
         line for line in lines if line and not line.startswith(("Checking ", "SUCCESS", "Unit Testing: "))
     ]
+    return said or [f"promtool ended with status {done.returncode} and did not say why"]
 
 
 def _outcome(noun: str, command: str, kind: str, pattern: str) -> Outcome:

@@ -33,7 +33,7 @@ def run(load: Sequence[str], keep_s: float) -> int:
     process = subprocess.Popen(load)  # noqa: S603 - our own program
     try:
         status = process.wait()
-        print(f"the load test ended with status {status}; its report is kept for {keep_s:g} s", flush=True)  # noqa: T201
+        print(f"the load test ended with status {status}; its report is kept for {keep_s:g} s", flush=True)  # noqa: T201 - its log
         time.sleep(keep_s)
     except SystemExit:
         process.terminate()  # does nothing to one that has ended

@@ -19,6 +19,7 @@ HEADROOM: Final = 0.7  # of the lowest knee: until another replica is ready, the
 CONCURRENCY: Final = "attnserve_concurrency"
 QUEUE_SECONDS: Final = "attnserve_queue_seconds"
 _MOST: Final = 10  # replicas, where no target says how many it takes
+_FEW: Final = 10  # requests a second; the same in deploy/monitoring/adapter
 _LEAST_QUEUE_S: Final = 0.005  # metrics adapters count in thousandths of a second
 
 
@@ -68,8 +69,9 @@ def concurrency_query(models: Sequence[str], *, namespace: str = "") -> str:
 def queue_query(models: Sequence[str], *, namespace: str = "") -> str:
     """PromQL: mean seconds for which requests that were answered had waited in the queue; 0 without any.
 
-    It divides by one request a second at least: without any, 0 / 0 would be no number, and a single one that
-    waited for a worker's start is no load.
+    It divides by some requests a second at least: without any, 0 / 0 would be no number, and a few that wait
+    for slow workers are no load. Were it less, one a second to workers that take half a second would drive
+    them from 1 to 10: the minute of the rates still holds old waits when more workers multiply the ratio.
 
     Args:
         models: As in `concurrency_query`.
@@ -78,7 +80,7 @@ def queue_query(models: Sequence[str], *, namespace: str = "") -> str:
     series = "attnserve_stage_duration_seconds"
     matchers = f'{{{_matchers(models, namespace)}, stage="queue"}}'
     waited, answered = (f"sum(rate({series}_{what}{matchers}[1m]))" for what in ("sum", "count"))
-    return f"{waited} / clamp_min({answered}, 1)"
+    return f"{waited} / clamp_min({answered}, {_FEW:g})"
 
 
 def _matchers(models: Sequence[str], namespace: str) -> str:

@@ -78,13 +78,15 @@ def tokens(patient: Patient) -> Iterator[Finding]:
 
 def expiry(patient: Patient) -> Iterator[Finding]:
     """Whether tokens have expired or soon will; of two of one name the later counts."""
+    roles = {token.name: token.role for token in patient.tokens}  # those of one name have the same
     for name, expires_s in expiries(token.kept for token in patient.tokens).items():
         days = (expires_s - time.time()) / _DAY_S
         if days * _DAY_S < TOKEN_EXPIRES_SOON_S:
             yield warning(
                 f"token {name!r} expires in {days:.0f} days" if days > 0 else f"token {name!r} has expired",
                 "Its bearer is refused from then on.",
-                f"Put another beside it (attnserve token {name} --days 90), or remove it if nobody needs it.",
+                f"Put another beside it (attnserve token {name} --role {roles[name]} --days 90), "
+                "or remove it if nobody needs it.",
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 
 from serve.core.errors import EngineError
@@ -27,12 +28,15 @@ async def traced(work: Awaitable[BatchReply], holder: Holder, batch: Batch, numb
         "attnserve.attempt": number,
     }
     attempt = first.attempt(facts, others)
-    outcome, stages_s = "cancelled", dict[str, float]()
+    outcome, stages_s = "internal", dict[str, float]()
     try:
         reply = await work
         outcome, stages_s = "ok", reply.timings.stages_s
     except EngineError as error:
         outcome = error.reason
+        raise
+    except asyncio.CancelledError:
+        outcome = "cancelled"
         raise
     finally:
         attempt.end(outcome, stages_s)

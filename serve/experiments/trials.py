@@ -232,16 +232,19 @@ class Trials:
         """Ask an arm whose answer nobody gets; nothing that happens here reaches the caller."""
         parts, experiment = self._parts, case.experiment
         begun = parts.clock()
-        outcome, failed, heard = OK, False, None
+        outcome, failed, heard = OUTCOMES[Code.INTERNAL], True, None  # unless it ends in another way
         trace = begin_trace(case.asked, arm)
         try:
             entry = self._entry(experiment.design.arms[arm])
             deadline = begun + parts.mirror_timeout_s
             prediction = await parts.inference.mirror(entry, case.asked.request, deadline, trace)
-            failed = prediction.troubled
             heard = Heard(prediction, said(prediction, experiment, arm))
+            outcome, failed = OK, prediction.troubled
         except ServeError as error:
             outcome, failed = OUTCOMES[error.code], is_failure(error, experiment.design.mode)
+        except asyncio.CancelledError:
+            outcome, failed = OUTCOMES[Code.CALLER_GONE], False
+            raise
         finally:
             end_trace(trace, outcome, failed=failed)
         taken_s = parts.clock() - begun

@@ -13,7 +13,11 @@ class Tracing(Tracer, Protocol):
     """A tracer that sends its traces to a collector."""
 
     def start(self) -> None:
-        """Begin to send."""
+        """Begin to send.
+
+        Raises:
+            ConfigError: A variable of the library, OTEL_*, has a value that it does not take.
+        """
         ...
 
     async def close(self, timeout_s: float) -> None:
@@ -29,7 +33,7 @@ def build_tracing(given: TracingConfig, version: str) -> Tracing | None:
         version: Of this server.
 
     Raises:
-        ConfigError: A collector is named, and the library is missing.
+        ConfigError: A collector is named, and the library is missing or does not take a variable of its own.
     """
     if not given.endpoint:
         return None
@@ -40,4 +44,6 @@ def build_tracing(given: TracingConfig, version: str) -> Tracing | None:
             f"tracing.endpoint is {given.endpoint!r}, and {error.name} is not installed: "
             "pip install 'attnserve[tracing]'"
         ) from None
+    except ValueError as error:  # it reads some of its variables, OTEL_*, as it is loaded
+        raise ConfigError(f"tracing: {error}") from None
     return OtelTracing(given, version)

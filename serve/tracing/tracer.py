@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from serve.config import ConfigError
 from serve.core.trace import Facts
 from serve.sections import TracingConfig
 from serve.tracing.sampling import sampler_of
@@ -47,8 +48,11 @@ class OtelTracing:
 
     def start(self) -> None:
         """See `Tracing`."""
-        self._sending = Sending(self._endpoint)
-        self._provider.add_span_processor(BatchSpanProcessor(self._sending))
+        try:
+            self._sending = Sending(self._endpoint)
+            self._provider.add_span_processor(BatchSpanProcessor(self._sending))
+        except Exception as error:  # noqa: BLE001  of many kinds, where a variable of the library makes no sense
+            raise ConfigError(f"tracing: a variable OTEL_* cannot be used: {error}") from None
 
     async def close(self, timeout_s: float) -> None:
         """See `Tracing`."""

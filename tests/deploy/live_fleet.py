@@ -26,7 +26,7 @@ from tests.loadtests.test_prometheus import wait_until_ready
 from tests.programs import find_program
 
 HERE = Path(__file__).parent
-RULES = Path("deploy/monitoring/rules")
+RULES = HERE.parent.parent / "deploy" / "monitoring" / "rules"
 NAMESPACE = "attnserve"
 INTERVAL = "1s"
 PATIENCE_S = 60.0

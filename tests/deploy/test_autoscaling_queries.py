@@ -61,12 +61,15 @@ BUSY = (
 IDLE = (Pod(name="a"), Pod(name="b"))
 # A request a minute that waits 1.2 s, say for a worker's start: 0.02 in hand, and no load.
 LONELY = (Pod(name="a", waiting=0.02, queued=0.02, answered=1 / 60),)
+# Two a second that take 0.5 s each, on two workers that are half busy: 68 ms of waiting are above the guard.
+FEW = (Pod(name="a", waiting=1.14, queued=0.136, answered=2.0),)
 # By hand: 2 + 1.5 in hand; 0.9 s of waiting a second in 30 answers a second.
 CASES = {
     "busy": (BUSY, [MODEL], 3.5, 0.03),
     "two models of one worker": (BUSY, [MODEL, "digits_eca"], 12.5, 9.9 / 39.0),
     "idle": (IDLE, [MODEL], 0.0, 0.0),
-    "one slow request a minute": (LONELY, [MODEL], 0.02, 0.02),
+    "one slow request a minute": (LONELY, [MODEL], 0.02, 0.002),
+    "a few on slow workers": (FEW, [MODEL], 1.14, 0.0136),
     "absent": ((), [MODEL], None, None),
     "absent model": (IDLE, ["digits_sk"], None, None),
 }

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from deploy.checking import __main__ as command
-from deploy.checking import files, kustomize, paths, schemas, security
+from deploy.checking import dashboards, files, kustomize, paths, prometheus, schemas, security
 from deploy.checking.kustomize import Build, BuildError, Manifest, Target
 from deploy.checking.outcome import Outcome, Row, counted, table, without_program
 from deploy.checking.prometheus import HOW_TO_INSTALL
@@ -219,6 +221,15 @@ def test_a_broken_overlay_is_a_problem(tmp_path: Path) -> None:
 
 
 @KUBECTL
+def test_a_kustomization_that_is_no_yaml_is_a_problem(tmp_path: Path) -> None:
+    """It is one sentence, in kustomize's words, and not the end of all checks."""
+    (tmp_path / "kustomization.yaml").write_text("resources\nlabels: []\n", encoding="utf-8")
+    assert kustomize.reached(tmp_path) == {tmp_path}
+    build = kustomize.make(Target(name="overlay broken", folder=tmp_path))
+    assert build.problem.startswith("overlay broken: ")
+
+
+@KUBECTL
 def test_an_empty_overlay_is_a_problem(tmp_path: Path) -> None:
     """An overlay that builds to no objects cannot pass by having nothing to check."""
     (tmp_path / "kustomization.yaml").write_text("namePrefix: x-\nconfigurations: []\n", encoding="utf-8")
@@ -258,6 +269,41 @@ def test_a_missing_kubectl_is_a_problem(tmp_path: Path, monkeypatch: pytest.Monk
     assert build.problem == (
         "overlay: kubectl is not on PATH; to install it: https://kubernetes.io/docs/tasks/tools/#kubectl"
     )
+
+
+def test_without_kubectl_that_is_said_once_and_nothing_is_called_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No check of objects says ok where there were none."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    overlays = [Target(name=name, folder=paths.DEPLOY / "overlays" / name) for name in ("dev-cpu", "staging")]
+    builds = [kustomize.make.__wrapped__(overlay) for overlay in overlays]
+    assert kustomize.check_builds(builds).problems == [kustomize.NO_KUBECTL]
+    of_objects = [name for name in command.checks([]) if "contract" in name or "resources" in name]
+    assert {command.checks(builds)[name]().word for name in of_objects} == {"skipped"}
+
+
+def test_a_program_that_dies_without_a_word_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed, for instance because memory ran out, it has not found that all is right."""
+    for name in ("promtool", "hadolint"):
+        (tmp_path / name).write_text("#!/bin/sh\nkill -KILL $$\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(paths, "TOOLS", tmp_path)
+    for check in (prometheus.check_rules, dashboards.check_queries, files.check_dockerfiles):
+        assert "did not say why" in check().problems[0]
+
+
+@pytest.mark.parametrize("check", [files.check_dockerfiles, files.check_yaml])
+def test_a_tool_that_is_not_installed_is_said(
+    check: Callable[[], Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table is printed all the same, and tells how to get it."""
+    monkeypatch.delenv("REQUIRE_ALL", raising=False)
+    monkeypatch.setattr(paths, "TOOLS", tmp_path)
+    assert files.HOW_TO_INSTALL in check().skipped
 
 
 def test_a_missing_program_skips_or_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,6 +377,27 @@ def test_the_exit_code_tells_whether_something_failed(
     printed = capsys.readouterr().out
     assert ("FAIL sky: the sky is falling" in printed) == bool(problems)
     assert ("failed: sky" in printed) == bool(problems)
+
+
+@SLOW
+def test_yaml_is_checked_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder in which the command runs plays no part."""
+    monkeypatch.chdir(tmp_path)
+    assert files.check_yaml().problems == []
+
+
+def test_a_check_that_stumbles_hides_no_other(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A rule may meet an object that is not as its schema has it; the schemas' finding is still told."""
+    monkeypatch.setattr(kustomize, "make_all", list)
+    monkeypatch.setattr(kustomize, "check_builds", lambda _: Outcome(looked_at="nothing"))
+    found = {"rule": lambda: SCALED["missing"], "schemas": lambda: Outcome(problems=["Reff is unknown"])}
+    monkeypatch.setattr(command, "checks", lambda _: found)
+    assert command.main() == 1
+    printed = capsys.readouterr().out
+    assert "FAIL rule: broke off with KeyError: 'missing'" in printed
+    assert "FAIL schemas: Reff is unknown" in printed
 
 
 @SLOW

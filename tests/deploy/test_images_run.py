@@ -92,7 +92,7 @@ def fetch(image: Image, store: Path) -> tuple[int, str]:
 def test_the_gateway_serves_without_root_on_a_read_only_disk(gateway: Image) -> None:
     """It becomes healthy by its own check, as user 10001 with no rights at all, and SIGTERM ends it well."""
     engines = json.dumps([{"address": "127.0.0.1:1", "models": ["digits_se"]}])
-    settings = Settings(environment={"ATTNSERVE_ENGINES": engines, "ATTNSERVE_RUN_DIR": "/tmp/run"})  # noqa: S108
+    settings = Settings(environment={"ATTNSERVE_ENGINES": engines, "ATTNSERVE_RUN_DIR": "/tmp/run"})  # noqa: S108  the container's
     with started(gateway, settings) as container:
         container.wait_until(*gateway.config["Healthcheck"]["Test"][1:], within_s=START_S)
         assert container.is_healthy()

@@ -18,6 +18,8 @@ pytestmark = pytest.mark.needs_program("kubectl", how="https://kubernetes.io/doc
 NAME = "app.kubernetes.io/name"
 # What the CoreDNS of kubeadm gives: `ttl 30` in its Corefile.
 DNS_LIFE_S = 30
+# Of Services' virtual addresses, and of `ttl 5`, as deploy/README.md advises who balances by DNS.
+SHORT_DNS_LIFE_S = 5
 
 
 def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
@@ -73,7 +75,10 @@ def test_selectors_meet_the_pods_that_they_mean(manifests: list[Manifest]) -> No
 
 
 def test_pods_are_spread_with_their_own_kind(manifests: list[Manifest]) -> None:
-    """Over nodes and zones, each variant for itself; gateways that all share a node would all go with it."""
+    """Over nodes and zones, each variant for itself; gateways that all share a node would all go with it.
+
+    Nodes whose taints keep the pods out do not count: empty for ever, they would leave one gateway to a node.
+    """
     for name, pod in lasting_pods(manifests):
         constraints = pod["spec"]["topologySpreadConstraints"]
         assert [one["topologyKey"] for one in constraints] == [
@@ -82,6 +87,7 @@ def test_pods_are_spread_with_their_own_kind(manifests: list[Manifest]) -> None:
         ]
         for constraint in constraints:
             assert selects_one(constraint["labelSelector"]["matchLabels"], manifests), name
+            assert constraint["nodeTaintsPolicy"] == "Honor", name
         assert (constraints[0]["whenUnsatisfiable"] == "DoNotSchedule") == (name == "gateway")
 
 
@@ -177,6 +183,15 @@ def test_containers_ask_for_what_they_need(manifests: list[Manifest]) -> None:
         assert "cpu" not in resources["limits"], name
 
 
+def test_the_gateways_memory_holds_what_it_may_have_in_hand(manifests: list[Manifest]) -> None:
+    """Three times of it, as bytes, tensors and batches, beside the process's 250 MB, the README's bound."""
+    found = gateway(manifests)
+    assert found
+    limit = found.container["resources"]["limits"]["memory"]
+    units = {"Mi": 2**20, "Gi": 2**30}
+    assert 3 * found.config.max_inflight_bytes + 250 * 10**6 < int(limit[:-2]) * units[limit[-2:]]
+
+
 def test_what_lasts_has_its_priority(manifests: list[Manifest]) -> None:
     """Gateways are the last to give way, workers come before what names no class."""
     values = {one["metadata"]["name"]: one["value"] for one in of_kind(manifests, "PriorityClass")}
@@ -217,6 +232,14 @@ def test_a_leaving_gateway_answers_what_it_has(manifests: list[Manifest]) -> Non
     assert config.attempts.attempt_timeout_s <= config.request_timeout_s
     assert config.request_timeout_s <= config.drain_timeout_s * (1 - CLOSING_SHARE)
     assert pause_s + config.drain_timeout_s < grace_s
+
+
+def test_callers_have_left_a_leaving_gateway(manifests: list[Manifest]) -> None:
+    """Their connections end by age, which gRPC varies by a tenth, during preStop, after DNS has changed."""
+    found = gateway(manifests)
+    assert found
+    pause_s, _ = leaving(dict(pods(manifests))["gateway"])
+    assert pause_s > 1.1 * found.config.max_connection_age_s + SHORT_DNS_LIFE_S
 
 
 def test_a_leaving_worker_answers_what_it_has(manifests: list[Manifest]) -> None:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,15 @@ def rules(kind: str) -> list[Rule]:
     return [rule for group in groups for rule in group["rules"] if kind in rule]
 
 
-def cases() -> Iterator[Rule]:
-    """What promtool's tests expect of an alert at some time."""
-    for path in sorted((MONITORING / "tests").glob("*.yaml")):
-        for test in yaml.safe_load(path.read_text(encoding="utf-8"))["tests"]:
-            yield from test["alert_rule_test"]
+@cache
+def cases() -> list[Rule]:
+    """What promtool's tests expect of an alert at some time; read once, since every alert asks."""
+    return [
+        case
+        for path in sorted((MONITORING / "tests").glob("*.yaml"))
+        for test in yaml.safe_load(path.read_text(encoding="utf-8"))["tests"]
+        for case in test["alert_rule_test"]
+    ]
 
 
 def fires(alert: Rule, case: Rule) -> bool:

@@ -114,10 +114,10 @@ def test_an_autoscaler_is_the_only_one_who_counts(overlay: str) -> None:
         assert chosen == archives(worker)
 
 
-@pytest.mark.parametrize("overlay", ["staging", "production-gpu"])
-def test_the_quota_has_room_for_all_that_scale(overlay: str) -> None:
+@pytest.mark.parametrize("target", ["overlay staging", "overlay production-gpu", "scenario challenger"])
+def test_the_quota_has_room_for_all_that_scale(target: str) -> None:
     """All autoscalers at their most, all in a rollout, and a tenth for a load test and what else comes."""
-    manifests = built(f"overlay {overlay}")
+    manifests = built(target)
     (quota,) = objects(manifests, "ResourceQuota").values()
     for key, room in quota["spec"]["hard"].items():
         if key == "pods":

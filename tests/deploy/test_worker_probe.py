@@ -66,7 +66,7 @@ class _Answer(BaseHTTPRequestHandler):
 def torchserve() -> Iterator[FakeTorchServe]:
     """A fake that is well."""
     with FakeTorchServe() as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
         server.shutdown()

@@ -151,9 +151,9 @@ class Crowd:
 async def main() -> None:
     """Follow the orders in the file that the command line names."""
     orders = Orders(**json.loads(Path(sys.argv[1]).read_text()))  # noqa: ASYNC240  nothing else runs yet
-    images = [path.read_bytes() for path in sorted(Path(orders.samples).iterdir())]  # noqa: ASYNC240
+    images = [path.read_bytes() for path in sorted(Path(orders.samples).iterdir())]  # noqa: ASYNC240  as above
     channel, loop = Channel(orders), asyncio.get_running_loop()
-    with Path(orders.ledger).open("w", buffering=1) as ledger:  # noqa: ASYNC230
+    with Path(orders.ledger).open("w", buffering=1) as ledger:  # noqa: ASYNC230  as above
         crowd = Crowd(channel, images, orders.rate, ledger)
 
         def hear() -> None:

@@ -127,16 +127,16 @@ class Fleet:
             self.endpoints.admit(pod)
         for pod in pods:
             wait_until(
-                lambda pod=pod: self.endpoints.holds(pod) or not pod.runs(),  # type: ignore[misc]
+                lambda pod=pod: self.endpoints.holds(pod) or not pod.runs(),  # type: ignore[misc] # a lambda
                 START_TIMEOUT_S,
                 f"{pod.service} {pod.target} is ready; it wrote:\n{pod.log()}",
             )
             assert pod.runs(), pod.log()
 
-    def drain(self, pod: Pod) -> int:
+    def drain(self, pod: Pod, pre_stop_s: float = PRE_STOP_S) -> int:
         """Delete a pod as Kubernetes does: out of DNS, preStop, SIGTERM; gives the exit status."""
         self.endpoints.withdraw(pod)
-        time.sleep(PRE_STOP_S)
+        time.sleep(pre_stop_s)
         return pod.terminate()
 
     def attempts(self, gateway: Pod, worker: Pod) -> float:

@@ -22,6 +22,7 @@ pytestmark = [
 
 # Far less than the manifest's, so that the test does not take as long.
 AGE_S = 5.0
+YOUNG = {"ATTNSERVE_MAX_CONNECTION_AGE_S": str(AGE_S)}
 # gRPC's core varies the age by a tenth; then there is a look-up, at most one a second, and a connection.
 FOUND_S = 1.1 * AGE_S + 3
 HELD_S = 0.3
@@ -37,9 +38,9 @@ def worker(fleet: Fleet) -> WorkerPod:
 
 @pytest.fixture
 def pair(fleet: Fleet, worker: WorkerPod) -> Iterator[tuple[GatewayPod, GatewayPod]]:
-    """Two gateways in front of it, with the manifest's own age of connections."""
+    """Two gateways in front of it."""
     assert worker.runs()
-    made = fleet.gateway(), fleet.gateway()
+    made = fleet.gateway(**YOUNG), fleet.gateway(**YOUNG)
     fleet.admit(*made)
     yield made
     for gateway in made:
@@ -55,18 +56,18 @@ def note(fleet: Fleet, traffic: Traffic, event: str, how: str, seen: str) -> Non
 
 
 def test_a_gateway_is_drained(fleet: Fleet, pair: tuple[GatewayPod, GatewayPod]) -> None:
-    """Its callers keep to it until its last moment; gRPC then asks the other one, by the retry policy."""
+    """Its connections end by age during preStop: no caller is left at its end, to need a retry policy."""
     leaving, staying = pair
-    with fleet.traffic() as traffic:
+    with fleet.traffic(retries=False) as traffic:
         began = time.monotonic()
-        status = fleet.drain(leaving)
+        status = fleet.drain(leaving, FOUND_S)
         ended_s = time.monotonic() - began
         traffic.load.go_on(fleet.phase_s)
         note(
             fleet,
             traffic,
             "gateway drained",
-            "out of DNS, preStop, SIGTERM",
+            "out of DNS, preStop longer than connections get old, SIGTERM; callers do not retry",
             f"ended {ended_s:.1f} s after it left DNS",
         )
     assert status == 0
@@ -86,8 +87,7 @@ def test_a_gateway_is_killed(fleet: Fleet, pair: tuple[GatewayPod, GatewayPod]) 
 
 def test_a_new_gateway_is_found(fleet: Fleet, worker: WorkerPod) -> None:
     """A channel over the name, content with what it has, looks it up when its connection is old enough."""
-    variables = {"ATTNSERVE_MAX_CONNECTION_AGE_S": str(AGE_S)}
-    old, new = fleet.gateway(**variables), fleet.gateway(**variables)
+    old, new = fleet.gateway(**YOUNG), fleet.gateway(**YOUNG)
     fleet.admit(old)
     wait_until(new.is_ready, 60, "the second gateway is ready")
     with fleet.traffic() as traffic:

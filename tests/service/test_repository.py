@@ -150,6 +150,25 @@ def test_the_index_lists_every_version(repository: Repository) -> None:
     assert repository.index(ready_only=True) == (ready, two)
 
 
+def test_a_model_that_nobody_has_shown_yet_is_not_ready_in_the_metrics(
+    repository: Repository, registry: CollectorRegistry
+) -> None:
+    """Without a version, until one is known and again when none is: else an alert had nothing to see."""
+
+    def shown(version: str) -> float | None:
+        return registry.get_sample_value("attnserve_model_ready", {"model": NAME, "version": version})
+
+    repository.put(entry("1"))
+    repository.expect("other", "no engine has been reached yet")
+    assert (shown(""), shown("1")) == (None, 1)
+    repository.expect(NAME, "no engine has been reached yet")
+    assert (shown(""), shown("1")) == (None, 1)
+    repository.remove(ModelRef(name=NAME, version="1"))
+    assert (shown(""), shown("1")) == (0, None)
+    repository.put(entry("2"))
+    assert (shown(""), shown("2")) == (None, 1)
+
+
 def test_readiness_shows_in_the_metrics_and_is_told(
     repository: Repository, registry: CollectorRegistry
 ) -> None:

@@ -75,7 +75,7 @@ def collecting(endpoint: str = "http://127.0.0.1:0") -> Iterator[Collector]:
     """Collect while the context lasts, on a free port unless told which."""
     collector = Collector()
     server = grpc.server(ThreadPoolExecutor(2))
-    service_grpc.add_TraceServiceServicer_to_server(collector, server)  # type: ignore[no-untyped-call]
+    service_grpc.add_TraceServiceServicer_to_server(collector, server)  # type: ignore[no-untyped-call] # generated
     collector.endpoint = f"http://127.0.0.1:{server.add_insecure_port(urlsplit(endpoint).netloc)}"
     server.start()
     try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from serve.core.assignment import Assigner
 from serve.core.call import Call
 from serve.core.errors import EngineError
@@ -70,3 +72,32 @@ async def test_a_mirrored_call_has_a_trace_of_its_own() -> None:
     tried = [span.attributes or {} for span in bench.all() if span.name == "attempt"]
     assert [facts["attnserve.model.name"] for facts in tried] == [REF.name, ARM.ref.name]
     assert exemplars(house) == {("se", bench.trace.trace_id), ("eca", f"{context.trace_id:032x}")}
+
+
+@in_virtual_time
+async def test_a_mirrored_call_that_is_given_up_does_not_say_that_it_went_well() -> None:
+    """Where the gateway ends before the arm has answered, nobody knows how it would have gone."""
+    house, bench, experiment = TrialHouse(), Bench(clock), running(design_of(Mode.SHADOW))
+    house.arm_engine.hang()
+    await ask(house, experiment, bench, "u")
+    await house.trials.close()
+    house.arm_engine.wake()
+    await asyncio.sleep(1)
+    mirror = bench.spans()["mirror"]
+    assert (mirror.attributes or {})["attnserve.outcome"] == "cancelled"
+    assert mirror.status.is_unset
+
+
+@in_virtual_time
+async def test_a_bug_in_an_attempt_is_no_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks for failures finds its span."""
+
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    house, bench, experiment = TrialHouse(), Bench(clock), running(design_of())
+    monkeypatch.setattr(house.arm_engine, "predict", broken)
+    await ask(house, experiment, bench, unit_for(experiment, 1))
+    tried = [span.attributes or {} for span in bench.all() if span.name == "attempt"]
+    assert [facts["attnserve.outcome"] for facts in tried] == ["internal", "ok"], "the control falls in"
+    assert tried[0]["error.type"] == "internal"

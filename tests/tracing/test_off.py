@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from serve.config import ConfigError, read_config
+from serve.doors import SetupError
+from tests.tracing.gateway import traced_gateway
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,3 +73,21 @@ def test_a_share_is_between_nothing_and_all(ratio: str) -> None:
     """The setting is named where it is not."""
     with pytest.raises(ConfigError, match=r"tracing\.sample_ratio"):
         read_config(None, {"ATTNSERVE_TRACING_SAMPLE_RATIO": ratio})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "soon"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "best"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "99999"),
+    ],
+)
+async def test_a_variable_of_the_library_that_makes_no_sense_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    """The gateway does not start, and says in a sentence where to look."""
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SetupError, match=r"^tracing: a variable OTEL_\* cannot be used: "):
+        async with traced_gateway(tmp_path, "http://127.0.0.1:1"):
+            pass

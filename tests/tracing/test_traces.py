@@ -53,7 +53,7 @@ def exemplars(page: str) -> set[str]:
     """The traces that the buckets of requests' durations name."""
     return {
         sample.exemplar.labels["trace_id"]
-        for family in text_string_to_metric_families(page)  # type: ignore[no-untyped-call]
+        for family in text_string_to_metric_families(page)  # type: ignore[no-untyped-call] # its lack
         for sample in family.samples
         if family.name == "attnserve_request_duration_seconds" and sample.exemplar
     }

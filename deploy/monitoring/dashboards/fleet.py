@@ -137,7 +137,9 @@ def _alerts() -> table.Panel:
     about = About(
         "Alerts", "What fires now, and for what; its section in the runbook says what to do.", "short"
     )
-    panel = rows(about, now(f"max by (alertname, severity, model, experiment) ({_FIRING})", ""))
+    # Of the labels all that tell one from another; several pairs of windows of an objective are one row.
+    by = "namespace, alertname, severity, model, slo, experiment, arm, engine"
+    panel = rows(about, now(f"max by ({by}) ({_FIRING})", ""))
     return panel.no_value("No alert fires.").span(24).height(5)
 
 
