@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import grpc
 import pytest
@@ -15,7 +16,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from serve.core.access import Access, Role, Token
 from serve.core.catalog import ModelState
-from serve.edge.grpc_api import ANY_MODEL, SERVICE_NAME
+from serve.edge.grpc_api import ANY_MODEL, SERVICE_NAME, GrpcEdge
 from serve.edge.limits import EdgeLimits
 from serve.pb import open_inference_pb2 as pb
 from serve.pb.open_inference_pb2_grpc import GRPCInferenceServiceStub
@@ -24,6 +25,9 @@ from tests.edge.fakes import FakeService
 
 Raw = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
 RawStream = grpc.aio.StreamStreamMultiCallable[bytes, bytes]
+Told = Callable[[str], Awaitable[int]]
+
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 IMAGE = pb.ModelInferRequest.InferInputTensor(name="image", datatype="BYTES", shape=[1])
 
@@ -250,30 +254,38 @@ def _bearer(secret: str) -> tuple[tuple[str, str], ...]:
 
 async def test_health_follows_the_service(fake: FakeService) -> None:
     """grpc.health.v1 knows the process, the server and each model, and learns of changes."""
-    serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
-    async with (
-        grpc_door(fake) as edge,
-        grpc.aio.insecure_channel(f"127.0.0.1:{edge.port}") as channel,
-    ):
-        check: Raw = channel.unary_unary("/grpc.health.v1.Health/Check")
-
-        async def told(name: str) -> int:
-            question = health_pb2.HealthCheckRequest(service=name).SerializeToString()
-            return health_pb2.HealthCheckResponse.FromString(await check(question)).status
-
-        assert [await told(name) for name in ("gateway", "", "digits")] == [serving] * 3
+    async with _asked_for_health(fake) as (edge, told):
+        assert [await told(name) for name in ("gateway", "", "digits")] == [SERVING] * 3
         fake.models["digits"] = ModelState.LOADING
         edge.refresh("digits")
-        await _until(told, "digits", not_serving)
-        assert await told("") == serving
+        await _until(told, "digits", NOT_SERVING)
+        assert await told("") == SERVING
         edge.drain()
-        await _until(told, "", not_serving)
-        assert await told("gateway") == serving
+        await _until(told, "", NOT_SERVING)
+        assert await told("gateway") == SERVING
 
 
 async def test_one_model_is_enough_to_be_ready_for_some(fake: FakeService) -> None:
     """A missing model takes the others' calls from no gateway; without any, or draining, nothing is ready."""
-    serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+    async with _asked_for_health(fake) as (edge, told):
+        fake.models["other"] = ModelState.LOADING
+        edge.refresh("other")
+        await _until(told, "other", NOT_SERVING)
+        assert await told(ANY_MODEL) == SERVING
+        for name in fake.models:
+            fake.models[name] = ModelState.LOADING
+        edge.refresh("digits")
+        await _until(told, ANY_MODEL, NOT_SERVING)
+        fake.models["digits"] = ModelState.READY
+        edge.refresh("digits")
+        await _until(told, ANY_MODEL, SERVING)
+        edge.drain()
+        await _until(told, ANY_MODEL, NOT_SERVING)
+
+
+@asynccontextmanager
+async def _asked_for_health(fake: FakeService) -> AsyncIterator[tuple[GrpcEdge, Told]]:
+    """A door, and what its health service says of a name."""
     async with (
         grpc_door(fake) as edge,
         grpc.aio.insecure_channel(f"127.0.0.1:{edge.port}") as channel,
@@ -284,22 +296,10 @@ async def test_one_model_is_enough_to_be_ready_for_some(fake: FakeService) -> No
             question = health_pb2.HealthCheckRequest(service=name).SerializeToString()
             return health_pb2.HealthCheckResponse.FromString(await check(question)).status
 
-        fake.models["other"] = ModelState.LOADING
-        edge.refresh("other")
-        await _until(told, "other", not_serving)
-        assert await told(ANY_MODEL) == serving
-        for name in fake.models:
-            fake.models[name] = ModelState.LOADING
-        edge.refresh("digits")
-        await _until(told, ANY_MODEL, not_serving)
-        fake.models["digits"] = ModelState.READY
-        edge.refresh("digits")
-        await _until(told, ANY_MODEL, serving)
-        edge.drain()
-        await _until(told, ANY_MODEL, not_serving)
+        yield edge, told
 
 
-async def _until(told: Callable[[str], Awaitable[int]], name: str, status: int) -> None:
+async def _until(told: Told, name: str, status: int) -> None:
     for _ in range(100):
         if await told(name) == status:
             return

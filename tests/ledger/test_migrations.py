@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
@@ -73,14 +73,7 @@ def test_a_migrated_database_is_left_alone(empty_url: str) -> None:
 
 def test_gateways_may_start_at_once(two_urls: list[str]) -> None:
     """Two processes that open an empty database at the same moment both find it ready; and again."""
-    spawning = multiprocessing.get_context("spawn")
-    together = spawning.Barrier(2)
-    processes = [spawning.Process(target=_open, args=(two_urls, together)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(40)
-    assert [process.exitcode for process in processes] == [0, 0]
+    assert _at_once(_open, two_urls, processes=2) == [0, 0]
 
 
 def _open(urls: list[str], together: Barrier) -> None:
@@ -95,14 +88,7 @@ def _open(urls: list[str], together: Barrier) -> None:
 def test_new_files_may_be_opened_at_once(tmp_path: Path) -> None:
     """Of three processes that make the same file, none is told that another just reads its log."""
     files = [f"sqlite:///{tmp_path / str(number)}.db" for number in range(40)]
-    spawning = multiprocessing.get_context("spawn")
-    together = spawning.Barrier(3)
-    processes = [spawning.Process(target=_prepare, args=(files, together)) for _ in range(3)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(40)
-    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert _at_once(_prepare, files, processes=3) == [0, 0, 0]
 
 
 def _prepare(urls: list[str], together: Barrier) -> None:
@@ -110,6 +96,20 @@ def _prepare(urls: list[str], together: Barrier) -> None:
     for database in databases:
         together.wait(20)
         database.prepare()
+
+
+def _at_once(
+    work: Callable[[list[str], Barrier], None], urls: list[str], *, processes: int
+) -> list[int | None]:
+    """The exit codes of processes that do the same, with a barrier for the moments that they share."""
+    spawning = multiprocessing.get_context("spawn")
+    together = spawning.Barrier(processes)
+    running = [spawning.Process(target=work, args=(urls, together)) for _ in range(processes)]
+    for process in running:
+        process.start()
+    for process in running:
+        process.join(40)
+    return [process.exitcode for process in running]
 
 
 def test_a_newer_schema_is_refused(empty_url: str) -> None:
