@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,16 +20,18 @@ from deploy.checking.prometheus import HOW_TO_INSTALL
 KUBECTL = pytest.mark.needs_program("kubectl", how="https://kubernetes.io/docs/tasks/tools/#kubectl")
 PROMTOOL = pytest.mark.needs_program("promtool", how=HOW_TO_INSTALL)
 SLOW = pytest.mark.slow
+# Continuous integration runs `make deploy-check` as well.
+LONG = pytest.mark.exhaustive
 
-# What a check needs beside Python, or that it takes seconds; the others run as they are.
+# What a check needs beside Python, or that it takes many seconds; the others run as they are.
 MARKS = {
-    "Kubernetes schemas": [SLOW],
-    "checkov": [SLOW],
+    "Kubernetes schemas": [LONG],
+    "checkov": [LONG],
     "Prometheus rules": [PROMTOOL],
-    "tests of rules": [PROMTOOL, SLOW],
+    "tests of rules": [PROMTOOL, LONG],
     "Prometheus configuration": [PROMTOOL],
     "dashboards' queries": [PROMTOOL],
-    "yamllint": [SLOW],
+    "yamllint": [LONG],
 }
 
 SERVICE: Manifest = {
@@ -68,11 +71,12 @@ def build_of(*manifests: Manifest) -> Build:
     return Build(target=Target(name="overlay dev-cpu", folder=folder), manifests=list(manifests))
 
 
-def made(name: str) -> list[Build]:
-    """What a check is run on here: the overlays; all builds are made for the slow tests."""
+@cache
+def made(*, whole: bool) -> list[Build]:
+    """What a check is run on here: the overlays, or all that there is to build."""
     targets = kustomize.targets()
     quick = [target for target in targets if target.applied and target.folder.parent.name == "overlays"]
-    return [kustomize.make(target) for target in (targets if SLOW in MARKS.get(name, ()) else quick)]
+    return [kustomize.make(target) for target in (targets if whole else quick)]
 
 
 @KUBECTL
@@ -81,24 +85,24 @@ def made(name: str) -> list[Build]:
 )
 def test_what_is_in_deploy_is_right(name: str) -> None:
     """No check finds a problem in the repository's own overlays and files."""
-    outcome = command.checks(made(name))[name]()
+    outcome = command.checks(made(whole=LONG in MARKS.get(name, ())))[name]()
     assert not outcome.problems
     assert outcome.looked_at or outcome.skipped
 
 
-@SLOW
+@LONG
 @KUBECTL
 @pytest.mark.parametrize("name", [name for name in command.checks([]) if name.startswith("contract")])
 def test_scenarios_and_components_keep_the_contract(name: str) -> None:
     """So do the scenarios, and the overlays with each component that suits them."""
-    assert not command.checks(kustomize.make_all())[name]().problems
+    assert not command.checks(made(whole=True))[name]().problems
 
 
-@SLOW
+@LONG
 @KUBECTL
 def test_everything_builds() -> None:
     """Every overlay, scenario, variant, and component where it suits, is one that kustomize builds."""
-    assert kustomize.check_builds(kustomize.make_all()).problems == []
+    assert kustomize.check_builds(made(whole=True)).problems == []
 
 
 def test_there_is_something_to_check() -> None:

@@ -190,6 +190,7 @@ def test_the_worker_serves_drains_and_starts_models_as_they_ask(
         assert container.terminate(END_S) == 128 + signal.SIGTERM
 
 
+@pytest.mark.exhaustive  # a minute, for an image that serves nobody
 def test_the_load_tests_image_knows_its_scenarios(trial: Trial, context: Path) -> None:
     """The programs are found, with the libraries that they need, and without root."""
     trial.build("loadtest", context)

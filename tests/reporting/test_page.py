@@ -220,7 +220,7 @@ def broken(document: Any, draw: Callable[[Any], Any]) -> None:  # noqa: ANN401  
 
 
 @pytest.mark.slow
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_document_breaks_the_page(simulated: dict[str, Any], data: st.DataObject) -> None:
     """Whatever stands in place of any of its parts, there is a page with every section."""
