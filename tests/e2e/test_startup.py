@@ -89,6 +89,7 @@ def test_models_that_cannot_be_loaded(start_stack: StartStack, demo: Demo, tmp_p
     assert not stack.is_ready()
 
 
+@pytest.mark.slow
 def test_an_empty_model_store(start_stack: StartStack, tmp_path: Path) -> None:
     """It is said, with the command that fills it; the server is not ready."""
     stack = start_stack(ready=False, model_store=tmp_path, models="[]")

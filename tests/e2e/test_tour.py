@@ -13,6 +13,7 @@ from tests.e2e.processes import ATTNSERVE, attnserve, run, wait_until
 from tests.e2e.stacks import Stack
 
 
+@pytest.mark.slow
 @pytest.mark.needs_program("curl", how="apt install curl")
 def test_tour(stack: Stack, demo: Demo) -> None:
     """Real images through the model over both protocols, and eight commands that do what they say."""

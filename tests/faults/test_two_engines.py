@@ -16,6 +16,7 @@ ENGINE_BACK_S = 60.0
 PATIENCE_S = 1.0
 
 
+@pytest.mark.slow
 def test_a_worker_is_killed(stage: Stage, pair: Pair) -> None:
     """The batch that it held is answered by the other engine; TorchServe brings a new worker."""
     times = stage.times(5)

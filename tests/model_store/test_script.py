@@ -181,6 +181,7 @@ def test_large_inputs_are_proven_on_small_batches() -> None:
     assert [len(batch) for batch in proof_inputs((224, 224)).all] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_memory_is_given_back() -> None:
     """However many nets one process turns into TorchScript, it holds none of their weights afterwards."""
     net = nn.Sequential(nn.Conv2d(3, 768, 3), nn.Conv2d(768, 768, 3), nn.BatchNorm2d(768), nn.Flatten())
@@ -236,6 +237,7 @@ print(hashlib.sha256(model).hexdigest())
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=100).stdout
 
 
+@pytest.mark.slow
 def test_another_process_in_another_folder_gives_the_same_bytes(tmp_path: Path) -> None:
     """Neither paths nor process-wide counters reach the file."""
     other = exported_elsewhere(tmp_path)
