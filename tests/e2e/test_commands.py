@@ -130,6 +130,7 @@ def test_inspect(demo: Demo, tmp_path: Path) -> None:
     assert attnserve("inspect", tmp_path / "digits_se.mar").returncode == 1
 
 
+@pytest.mark.slow
 def test_version_and_help() -> None:
     """The version is the distribution's; help lists every command, and each command shows an example."""
     named = ("serve", "classify", "models", "token", "doctor")

@@ -179,6 +179,7 @@ def load(stack: Stack, demo: Demo) -> Iterator[list[Ended]]:
         one.result()
 
 
+@pytest.mark.slow
 def test_a_killed_worker_loses_no_request(resilient: Stack, demo: Demo) -> None:
     """The batch that it ran is sent again; TorchServe brings a new worker."""
     (before,) = resilient.workers()
@@ -194,6 +195,7 @@ def test_a_killed_worker_loses_no_request(resilient: Stack, demo: Demo) -> None:
     assert resilient.series()[RESTARTS] == 0
 
 
+@pytest.mark.slow
 def test_a_killed_torchserve_comes_back(resilient: Stack, demo: Demo) -> None:
     """Meanwhile callers hear UNAVAILABLE and nothing else; it is ready again unaided, and counted."""
     restarts = resilient.series()[RESTARTS]

@@ -98,6 +98,7 @@ def infer(operated: Operated, who: str, image: bytes) -> tuple[int, str | None]:
     return response.status_code, response.headers.get("Retry-After")
 
 
+@pytest.mark.slow
 def test_a_limit_holds_over_both_protocols(operated: Operated, demo: Demo) -> None:
     """Two images are the burst of half an image a second; then both doors say when to come back."""
     image = demo.images[0]
@@ -122,6 +123,7 @@ def test_a_limit_holds_over_both_protocols(operated: Operated, demo: Demo) -> No
     assert [infer(operated, "fast", image)[0] for _ in range(20)] == [200] * 20
 
 
+@pytest.mark.slow
 def test_every_act_is_taken_down(operated: Operated) -> None:
     """The start, what was done and by whom, and what was tried; in a file that only its owner reads."""
     rest = operated.stack.rest
@@ -152,6 +154,7 @@ def test_every_act_is_taken_down(operated: Operated) -> None:
     assert operated.stack.series()["attnserve_audit_write_failures_total"] == 0
 
 
+@pytest.mark.slow
 def test_workers_know_no_secret(operated: Operated) -> None:
     """Neither the environment nor the command line of Java and its workers has one, by name or by value."""
     processes = [operated.stack.java(), *operated.stack.workers()]

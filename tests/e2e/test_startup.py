@@ -52,6 +52,7 @@ def test_no_java(start_stack: StartStack, tmp_path: Path) -> None:
     stack.assert_nothing_left()
 
 
+@pytest.mark.slow
 def test_models_that_cannot_be_loaded(start_stack: StartStack, demo: Demo, tmp_path: Path) -> None:
     """Each is refused with file and reason; the others are served, and the server is not ready."""
     store = tmp_path / "store"
