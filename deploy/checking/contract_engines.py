@@ -94,14 +94,19 @@ def _missing_archives(engine: EngineConfig, pod: Pod) -> Iterator[str]:
     # An image volume brings what was put into the image; that is not to be seen here.
     if any("image" in volume for volume in pod.spec.get("volumes", ())):
         return
-    arguments = [argument for container in pod.containers for argument in container.get("args", ())]
     for model in engine.models:
         archive = archive_of(model)
-        if archive not in arguments:
+        if archive not in archives_of(pod):
             yield (
                 f"{pod.title} does not fetch {archive}: name it in the arguments of the variant's init "
                 f"container, or take model {model} from the engine"
             )
+
+
+def archives_of(pod: Pod) -> set[str]:
+    """The archives that a pod's init container is told to fetch."""
+    arguments = (argument for container in pod.containers for argument in container.get("args", ()))
+    return {argument for argument in arguments if argument.endswith(".mar")}
 
 
 def archive_of(model: str) -> str:

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from deploy.checking.contract_engines import archive_of
+from deploy.checking.contract_engines import archive_of, archives_of
 from deploy.checking.kustomize import Manifest
-from deploy.checking.objects import Pod, named, of_kind, pods, title
+from deploy.checking.objects import named, of_kind, pods, title
 
 _SUMS = "SHA256SUMS"
 # As a trigger's PromQL names a model.
@@ -20,7 +20,7 @@ def archives_without_sum(manifests: Sequence[Manifest]) -> Iterator[str]:
             listed = named(manifests, "ConfigMap", volume.get("configMap", {}).get("name"))
             if listed is None or _SUMS not in listed.get("data", {}):
                 continue
-            for archive in sorted(_fetched(pod) - set(listed["data"][_SUMS].split())):
+            for archive in sorted(archives_of(pod) - set(listed["data"][_SUMS].split())):
                 yield (
                     f"{pod.title} fetches {archive}, of which {title(listed)} has no sum: add its line to "
                     f"the overlay's {_SUMS}; `sha256sum` writes it"
@@ -29,22 +29,19 @@ def archives_without_sum(manifests: Sequence[Manifest]) -> Iterator[str]:
 
 def signals_of_others(manifests: Sequence[Manifest]) -> Iterator[str]:
     """Scalers of workers that follow a model which these do not serve: no load would ever move them."""
-    workers = {pod.title: pod for pod in pods(manifests) if _fetched(pod)}
+    workers = {pod.title: pod for pod in pods(manifests) if archives_of(pod)}
     for scaler in of_kind(manifests, "HorizontalPodAutoscaler", "ScaledObject"):
         reference = scaler["spec"]["scaleTargetRef"]
         worker = workers.get(f"{reference.get('kind', 'Deployment')}/{reference['name']}")
-        for model in sorted(_followed(scaler["spec"])) if worker else ():
-            if worker and archive_of(model) not in _fetched(worker):
+        if worker is None:
+            continue
+        for model in sorted(_followed(scaler["spec"])):
+            if archive_of(model) not in archives_of(worker):
                 yield (
                     f"{title(scaler)} follows the load of model {model}, which {worker.title} does not "
                     "fetch: name the model that it serves; "
                     "`python -m loadtests.capacity` writes the file for it"
                 )
-
-
-def _fetched(pod: Pod) -> set[str]:
-    arguments = (argument for container in pod.containers for argument in container.get("args", ()))
-    return {argument for argument in arguments if argument.endswith(".mar")}
 
 
 def _followed(spec: Mapping[str, Any]) -> set[str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,9 +20,7 @@ from urllib.parse import urlsplit
 import httpx
 import yaml
 
-from tests.e2e.processes import free_ports
-from tests.loadtests.test_prometheus import wait_until_ready
-from tests.programs import find_program
+from tests.prometheus import running_prometheus
 
 HERE = Path(__file__).parent
 RULES = HERE.parent.parent / "deploy" / "monitoring" / "rules"
@@ -109,23 +106,8 @@ def prometheus(folder: Path, gateway: str, shown: str, pages: Iterable[str]) -> 
         pages: Their names.
     """
     (folder / "rules.yml").write_text(json.dumps({"groups": list(_groups())}))
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(_scrapes(gateway, shown, pages)))
-    (port,) = free_ports(1)
-    options = {
-        "config.file": folder / "prometheus.yml",
-        "storage.tsdb.path": folder / "data",
-        "web.listen-address": f"127.0.0.1:{port}",
-    }
-    command = [str(find_program("prometheus")), *(f"--{name}={value}" for name, value in options.items())]
-    log = folder / "prometheus.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-        try:
-            wait_until_ready(f"http://127.0.0.1:{port}", process, log)
-            yield Asked(url=f"http://127.0.0.1:{port}")
-        finally:
-            process.terminate()
-            process.wait(PATIENCE_S)
+    with running_prometheus(folder, _scrapes(gateway, shown, pages)) as url:
+        yield Asked(url=url)
 
 
 def _groups() -> Iterator[dict[str, Any]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +18,7 @@ from tests.e2e.demo import Demo
 from tests.e2e.processes import wait_until
 from tests.e2e.stacks import Stack, started
 from tests.e2e.stock import StockTorchServe
-from tests.programs import find_program
+from tests.prometheus import running_prometheus
 from tests.tracing.collector import Collector, Span, collecting
 from tests.tracing.gateway import MODEL_INFER, message, parent
 
@@ -72,32 +70,11 @@ def traced_stack(torchserve: StockTorchServe, endpoint: str, folder: Path) -> It
 @contextmanager
 def prometheus(folder: Path, metrics: str) -> Iterator[str]:
     """One that keeps exemplars and scrapes that page every second; gives its address."""
-    program = find_program("prometheus")
-    assert program is not None
     host, path = metrics.removeprefix("http://").split("/", 1)
     jobs = [{"job_name": "gateway", "metrics_path": f"/{path}", "static_configs": [{"targets": [host]}]}]
-    config = folder / "prometheus.yml"
-    config.write_text(yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}))
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-    with (folder / "prometheus.log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                program,
-                "--enable-feature=exemplar-storage",
-                f"--config.file={config}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address={address}",
-            ],
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        yield f"http://{address}"
-    finally:
-        process.terminate()
-        process.wait(20)
+    config = {"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}
+    with running_prometheus(folder, config, "--enable-feature=exemplar-storage") as url:
+        yield url
 
 
 def exemplars(url: str) -> dict[str, dict[str, str]]:

@@ -5,8 +5,6 @@ What was sent is taken from the requests one by one, not from any sum that the l
 
 from __future__ import annotations
 
-import socket
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +15,6 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-import yaml
 
 from loadtests.exchange import NO_ANSWER, PROTOCOLS
 from loadtests.exchanges import Exchanges
@@ -28,7 +25,7 @@ from loadtests.running.trial import Twins, running_trial
 from loadtests.running.wish import Wish
 from loadtests.stack import Target, running_stack
 from tests.e2e.demo import Demo, build_demo
-from tests.programs import find_program
+from tests.prometheus import running_prometheus
 
 pytestmark = [
     pytest.mark.slow,
@@ -76,44 +73,12 @@ class Prometheus:
 
 
 @contextmanager
-def running_prometheus(folder: Path, metrics: str) -> Iterator[Prometheus]:
-    """One of our own that scrapes that page, on loopback."""
-    program = find_program("prometheus")
-    assert program, "the marker needs_program looks for it"
+def scraping(folder: Path, metrics: str) -> Iterator[Prometheus]:
+    """One of our own that scrapes that page."""
     job = {"job_name": "attnserve", "static_configs": [{"targets": [urlsplit(metrics).netloc]}]}
     config = {"global": {"scrape_interval": f"{INTERVAL_S}s"}, "scrape_configs": [job]}
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    options = {
-        "config.file": folder / "prometheus.yml",
-        "storage.tsdb.path": folder / "data",
-        "web.listen-address": address,
-    }
-    command = [str(program), *(f"--{name}={value}" for name, value in options.items())]
-    log = folder / "prometheus.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-        try:
-            wait_until_ready(f"http://{address}", process, log)
-            yield Prometheus(url=f"http://{address}")
-        finally:
-            process.terminate()
-            process.wait(START_TIMEOUT_S)
-
-
-def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until it answers."""
-    ends = time.monotonic() + START_TIMEOUT_S
-    while process.poll() is None and time.monotonic() < ends:
-        try:
-            if httpx.get(f"{url}/-/ready", trust_env=False).is_success:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    pytest.fail(f"prometheus is not ready:\n{log.read_text()}")
+    with running_prometheus(folder, config) as url:
+        yield Prometheus(url=url)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +98,7 @@ def target(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tar
 @pytest.fixture(scope="module")
 def prometheus(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """One that scrapes it."""
-    with running_prometheus(tmp_path_factory.mktemp("prometheus"), target.metrics) as running:
+    with scraping(tmp_path_factory.mktemp("prometheus"), target.metrics) as running:
         yield running
 
 
