@@ -23,6 +23,7 @@ from loadtests.soak.replies import Reply, Silence
 from loadtests.stack import Stack, StackError, Target
 
 SAMPLES: Final = 200
+SETTLED_S: Final = 0.5  # after a fault, before a sample counts as one in quiet
 _POLL_S: Final = 0.02
 _SETTLE_S: Final = 15.0  # for the gateway to end what its callers have left
 
@@ -48,12 +49,14 @@ class Course:
     Attributes:
         counted: What the gateway counted meanwhile, by protocol and outcome.
         seconds: How long it took.
+        rests: The gateway before the first request, and when nothing is in flight after the last.
     """
 
     account: Account
     samples: list[Sample] = field(default_factory=list)
     counted: Counter[tuple[str, str]] = field(default_factory=Counter)
     seconds: float = 0.0
+    rests: list[Sample] = field(default_factory=list)
 
 
 class Drive:
@@ -83,6 +86,7 @@ class Drive:
             StackError: The gateway's process has ended.
         """
         before = _counted(self._stack.target)
+        self.course.rests.append(await self._look())
         began = time.monotonic()
         breaking = asyncio.create_task(self._saboteur.run())
         try:
@@ -100,6 +104,7 @@ class Drive:
             with contextlib.suppress(asyncio.CancelledError):
                 await breaking
         self.course.counted = await self._settled(before)
+        self.course.rests.append(await self._look())
         return self.course
 
     async def _work(self) -> None:
@@ -134,12 +139,15 @@ class Drive:
         while account.sent < self._load.requests or len(self.course.samples) < LEAST_SAMPLES:
             if account.sent >= due or account.sent == self._load.requests:
                 due = account.sent + every
-                await self._sample()
+                self.course.samples.append(await self._look())
             await asyncio.sleep(_POLL_S)
 
-    async def _sample(self) -> None:
-        process = psutil.Process(self._stack.pid)
-        self.course.samples.append(take(process, self.course.account.sent, await self._tasks()))
+    async def _look(self) -> Sample:
+        began = time.monotonic()
+        tasks = await self._tasks()
+        # A fault of a moment ago may still have requests waiting.
+        quiet = self._saboteur.quiet(began - SETTLED_S)
+        return take(psutil.Process(self._stack.pid), self.course.account.sent, tasks, quiet=quiet)
 
     async def _settled(self, before: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
         """What the gateway has counted once nothing is in flight there and the figures stand still."""

@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 
 LEAST_SAMPLES: Final = 8  # two in each quarter
+LEAST_QUIET: Final = 2  # samples of a quarter in which no engine was broken; of fewer nothing is said
 _MB: Final = 1e6
 
 
@@ -22,6 +23,7 @@ class Sample:
         requests: Sent until then.
         rss_mb: Memory, in MB of 10^6 bytes.
         tasks: Of its event loop; None where nobody tells.
+        quiet: Whether every engine was well: beside a fault requests wait, with a task and a connection each.
     """
 
     requests: int
@@ -30,9 +32,10 @@ class Sample:
     threads: int
     children: int
     tasks: int | None = None
+    quiet: bool = True
 
 
-def take(process: psutil.Process, requests: int, tasks: int | None) -> Sample:
+def take(process: psutil.Process, requests: int, tasks: int | None, *, quiet: bool) -> Sample:
     """Look at a process.
 
     Raises:
@@ -46,6 +49,7 @@ def take(process: psutil.Process, requests: int, tasks: int | None) -> Sample:
             threads=process.num_threads(),
             children=len(process.children(recursive=True)),
             tasks=tasks,
+            quiet=quiet,
         )
 
 
@@ -57,14 +61,15 @@ class Health:
         slope_mb: MB of memory that 100,000 requests add, after the first quarter (least squares).
         growth_mb: What that comes to from the end of the first quarter to the end of the run.
         span: Requests of that part.
-        changes: What is to stay flat -> median of the last quarter less that of the second.
+        changes: What is to stay flat -> median of the last quarter less that of the second, of samples in
+            quiet; None where one of the two has fewer than `LEAST_QUIET`.
         last: The last sample.
     """
 
     slope_mb: float
     growth_mb: float
     span: int
-    changes: dict[str, float]
+    changes: dict[str, float | None]
     last: Sample
 
     def as_json(self) -> dict[str, Any]:
@@ -93,7 +98,7 @@ def health(samples: Sequence[Sample]) -> Health:
         growth_mb=slope * span,
         span=span,
         changes={
-            what: _median(samples[-quarter:], what) - _median(samples[quarter : 2 * quarter], what)
+            what: _change(samples[quarter : 2 * quarter], samples[-quarter:], what)
             for what in ("files", "threads", "children", "tasks")
             if samples[-1].tasks is not None or what != "tasks"
         },
@@ -101,5 +106,9 @@ def health(samples: Sequence[Sample]) -> Health:
     )
 
 
-def _median(samples: Sequence[Sample], what: str) -> float:
-    return float(statistics.median(getattr(sample, what) for sample in samples))
+def _change(before: Sequence[Sample], after: Sequence[Sample], what: str) -> float | None:
+    quiet = [[getattr(sample, what) for sample in part if sample.quiet] for part in (before, after)]
+    if min(map(len, quiet)) < LEAST_QUIET:
+        return None
+    first, last = map(statistics.median, quiet)
+    return float(last - first)

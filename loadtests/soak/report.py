@@ -14,7 +14,7 @@ from rich.table import Table
 from loadtests.machine import Machine
 from loadtests.soak.account import ALL, FIRST, LAST, differences
 from loadtests.soak.drive import Course
-from loadtests.soak.health import Health, health
+from loadtests.soak.health import Health, Sample, health
 from loadtests.soak.judge import End
 from loadtests.soak.questions import Way
 
@@ -87,6 +87,7 @@ def conclude(plan: Plan, course: Course, faults: Mapping[str, int]) -> Report:
     checks = (
         *_account_checks(course),
         *_health_checks(found),
+        *_rest_checks(course.rests),
         _latency_check(course),
         *_faults(plan, course, faults),
     )
@@ -134,12 +135,27 @@ def _health_checks(found: Health) -> list[Check]:
         *(
             Check(
                 what=f"{what}: last quarter less second",
-                figure=f"{change:+g}",
+                figure="faults all the while" if change is None else f"{change:+g}",
                 limit=f"{MOST_CHANGE:+g}",
-                kept=change <= MOST_CHANGE if long else None,
+                kept=change <= MOST_CHANGE if long and change is not None else None,
             )
             for what, change in found.changes.items()
         ),
+    ]
+
+
+def _rest_checks(rests: Sequence[Sample]) -> list[Check]:
+    """What a run of any length can tell: at rest, nothing of the requests is left."""
+    before, after = rests
+    return [
+        Check(
+            what=f"{what} at rest: after less before",
+            figure=f"{getattr(after, what) - getattr(before, what):+g}",
+            limit=f"{MOST_CHANGE:+g}",
+            kept=getattr(after, what) - getattr(before, what) <= MOST_CHANGE,
+        )
+        for what in ("children", "tasks")
+        if getattr(after, what) is not None
     ]
 
 

@@ -341,6 +341,18 @@ def test_the_slope_leaves_the_warm_up_out() -> None:
     assert health(samples(0.0, files=9)).changes["files"] == 9
 
 
+def test_what_waits_beside_a_fault_is_no_leak() -> None:
+    """Only samples in quiet are compared; where faults leave too few of them nothing is said."""
+    calm = samples(0.0)
+    beside = [replace(sample, files=90, quiet=False) for sample in calm[-60:]]
+    assert health([*calm[:-60], *beside]).changes["files"] == 0
+    assert health([*calm[:300], *(replace(sample, quiet=False) for sample in calm[300:])]).changes == {
+        "files": None,
+        "threads": None,
+        "children": None,
+    }
+
+
 def test_the_seed_decides_the_faults() -> None:
     """The same seed breaks the same engines in the same way, at the same times."""
 
