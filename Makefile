@@ -7,7 +7,8 @@
 # REQUESTS, ENGINE, SEED  of `make soak`; SOAK_ARGS gives it more options, for instance "--json FILE"
 # SCENARIO  of `make loadtest`, smoke by default; WORKERS: processes of Locust that make the load, under a master;
 #           LOADTEST_ARGS: more options, for instance "--rate 200 --against FILE" (python -m loadtests --help)
-# PICTURE_ARGS  of `make loadtest-picture`, for instance "--report run/loadtest/FOLDER" to take a run that was made
+# PICTURE_ARGS  of `make pictures` and `make loadtest-picture`; of the latter for instance
+#           "--report run/loadtest/FOLDER" to take a run that was made
 # BENCH_ARGS  more options of a benchmark, for instance "--quick --json FILE" (python -m loadtests.bench --help)
 # CRD_SCHEMAS  of `make deploy-check`, the folder with JSON Schemas of custom resources, KIND_GROUP_VERSION.json
 #           in lower case; ../shared/schemas by default
@@ -37,7 +38,8 @@ PROTOS := $(patsubst proto/%,serve/pb/%,$(wildcard proto/*.proto))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test test-all test-slow simulate check format proto proto-check bench \
-        bench-model bench-growth bench-gpu bench-peers loadtest soak faults fleet deploy-check dashboards report-picture loadtest-picture clean
+        bench-model bench-growth bench-gpu bench-peers loadtest soak faults fleet deploy-check dashboards page page-check \
+        bench-page pictures report-picture loadtest-picture clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +86,26 @@ serve: model_store/archives/.demo ## start TorchServe and the gateway with the d
 model_store/archives/.demo: $(DEMO_SOURCES) | $(VENV)/.demo
 	@$(BIN)/attnserve build --demo --force --samples run/samples
 	@touch $@
+
+# --- the page ------------------------------------------------------------------------------------------------
+# It is served as it is written. npm is for the libraries that it uses, which are packed into one file and kept
+# in the repository, and for the tools that check it.
+
+PAGE_TOOLS := serve/edge/page_tools
+
+# No lock file: every version is exact, and none of these packages needs another, but for its own binary, which
+# it names exactly.
+$(PAGE_TOOLS)/node_modules/.made: $(PAGE_TOOLS)/package.json
+	@command -v npm >/dev/null || { echo "npm is not here; on Debian and Ubuntu: apt install npm" >&2; exit 1; }
+	@npm --prefix $(PAGE_TOOLS) install --no-package-lock --no-fund --no-audit --loglevel error
+	@touch $@
+
+page: $(PAGE_TOOLS)/node_modules/.made ## pack the page's libraries from npm anew, and format the page
+	@npm --prefix $(PAGE_TOOLS) run --silent vendor
+	@npm --prefix $(PAGE_TOOLS) run --silent format
+
+page-check: $(PAGE_TOOLS)/node_modules/.made ## the page's types, lint and format; its libraries are what npm gives
+	@npm --prefix $(PAGE_TOOLS) run --silent check
 
 # --- tests and checks ----------------------------------------------------------------------------------------
 
@@ -133,6 +155,9 @@ bench-gpu: $(VENV)/.dev ## the same on a GPU: the net bare and served, with each
 bench-peers: $(VENV)/.dev ## measure what one would pick instead, each installed under run/peers, in turns
 	@$(BIN)/python -m loadtests.peers --pip "$(PIP_ARGS)" $(BENCH_ARGS)
 
+bench-page: $(VENV)/.dev ## measure how fast the page opens and what a live view costs the gateway; needs chromium
+	@$(BIN)/python -m loadtests.page.bench $(BENCH_ARGS)
+
 loadtest: $(VENV)/.dev ## put load on a gateway, check every reply, write a report; SCENARIO=list shows what there is
 	@$(BIN)/python -m loadtests $(if $(filter list,$(SCENARIO)),--list,$(SCENARIO) --workers $(WORKERS) $(LOADTEST_ARGS))
 
@@ -144,6 +169,9 @@ faults: $(VENV)/.dev ## hurt real TorchServes under load, each in another way, a
 
 fleet: $(VENV)/.dev ## let pods come and go in a cluster of network namespaces, and print what was seen; needs root
 	@FLEET_SECONDS=$(FLEET_SECONDS) $(BIN)/python -m pytest tests/fleet
+
+pictures: model_store/archives/.demo $(VENV)/.dev ## take the pictures of the page for README, of the demo at work; needs chromium
+	@$(BIN)/python -m loadtests.page.pictures $(PICTURE_ARGS)
 
 report-picture: $(VENV)/.dev ## draw the picture of a report that README shows, from simulated data; needs chromium
 	@$(BIN)/python -m loadtests.example_report --picture serve/reporting/example.png

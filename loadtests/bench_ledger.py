@@ -217,7 +217,13 @@ def _timed(write: Callable[[Sequence[_Fact]], None], facts: Sequence[_Fact], bat
 
 
 def _evidence_s(address: str, ledger: Ledger) -> float:
-    """Seconds to read the evidence of an experiment with many outcomes; only its sums are written."""
+    """Seconds to read the evidence of an experiment with many outcomes."""
+    experiment = grown(address, ledger)
+    return min(_timed(lambda part: _read(ledger, part), [experiment], 1) for _ in range(5))
+
+
+def grown(address: str, ledger: Ledger) -> Experiment:
+    """An experiment with `MANY` outcomes, of which only the sums are written."""
     experiment = _begun(ledger)
     tally = UnitTally(calls=10, labelled=10, right=9, brier=900, pairs=10, differ=1, scored=10)
     units = MANY // (PHASES * tally.labelled)
@@ -243,7 +249,7 @@ def _evidence_s(address: str, ledger: Ledger) -> float:
         ]
         connection.execute(insert(latency), buckets)
     database.close()
-    return min(_timed(lambda part: _read(ledger, part), [experiment], 1) for _ in range(5))
+    return experiment
 
 
 def _read(ledger: Ledger, experiments: Sequence[Experiment]) -> None:

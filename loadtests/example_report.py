@@ -122,7 +122,7 @@ class Books:
 
 def document(seed: int = SEED, hours: int = HOURS) -> dict[str, Any]:
     """What `serve.reporting.page` reads, after so many hours of the simulated experiment."""
-    history = list(_versions(hours))
+    history = list(versions(hours))
     line, books, looks = SortingLine(seed), Books(rules=Rules.of(history[-1])), []
     for hour in range(hours):
         at = START + HOUR * hour
@@ -142,19 +142,19 @@ def document(seed: int = SEED, hours: int = HOURS) -> dict[str, Any]:
     return full.to_json()
 
 
-def _versions(hours: int) -> Iterator[Experiment]:
-    """The versions up to that hour."""
+def versions(hours: int, start: float = START) -> Iterator[Experiment]:
+    """The versions up to that hour after the start, a Unix time."""
     stamp = Stamp(
         author="mara",
         reason="Version 4 won on the held-out images",
-        created_at=START - 17 * HOUR,
-        effective_at=START - 17 * HOUR,
+        created_at=start - 17 * HOUR,
+        effective_at=start - 17 * HOUR,
     )
     version = create(design_of(DESIGN), stamp)
     yield version
     for step in STORY:
         if step.hour <= hours:
-            at = START + HOUR * step.hour
+            at = start + HOUR * step.hour
             stamp = Stamp(author=step.author, reason=step.reason, created_at=at - 4, effective_at=at)
             version = moved(version, step.act, stamp, step.wanted)
             yield version

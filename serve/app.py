@@ -27,11 +27,13 @@ from serve.core.standing import Rules
 from serve.doors import Addresses, Doors, SetupError
 from serve.edge.grpc_api import build_grpc_server
 from serve.edge.limits import EdgeLimits
+from serve.edge.page_parts import PageParts
 from serve.edge.rest_api import build_rest_app
 from serve.engines.pool import EnginePool, PoolOptions
 from serve.fleet import Fleet, FleetOf, build_fleet
 from serve.inference import Inference, RequestLimits
 from serve.laboratory import Laboratory
+from serve.live import Live
 from serve.loading import House
 from serve.metrics import Metrics
 from serve.repository import Repository
@@ -104,12 +106,13 @@ class Gateway:
             usage=usage,
             audit=self.audit,
         )
+        self._live = Live(metrics, self._laboratory.metrics, config.place)
         options = _service_options(config)
         self.service = Service(parts, options)
         self._tracing = build_tracing(config.tracing, options.version)
         limits, desk = _edge_limits(config), self._laboratory.desk
         self.grpc = build_grpc_server(self.service, access, limits, desk, self._tracing)
-        rest = build_rest_app(self.service, access, limits, desk, self._tracing)
+        rest = build_rest_app(self.service, access, limits, desk, self._tracing, self._page_parts())
         self._doors = Doors(config, self.grpc, rest, limits, certificates)
         self.addresses = Addresses(http="", grpc="", metrics="")
         repository.on_change = self.grpc.refresh
@@ -153,6 +156,7 @@ class Gateway:
             self._watching or self.fleet.run(),
             self._trust.reloader.run(),
             self._laboratory.run(),
+            self._live.run(),
             self._siblings.run(),
         )
 
@@ -180,6 +184,15 @@ class Gateway:
         self._exit.callback(self._watching.cancel)
         while not self.service.ready():  # noqa: ASYNC110  over once and for all in a moment
             await asyncio.sleep(_JOIN_POLL_S)
+
+    def _page_parts(self) -> PageParts:
+        given = self.config.page
+        return PageParts(
+            samples=given.samples,
+            grafana_url=given.grafana_url,
+            processes=self.config.place.of,
+            live=self._live,
+        )
 
     def _as_leader(self) -> Leader:
         return Leader(

@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 OK, FAILED, CANCELLED = "ok", "failed", "cancelled"
 MODE = 0o600
 # Names come from callers: whatever they send, a line stays short.
-LONGEST_TEXT = 300
+LONGEST_TEXT = 500
 MOST_WAITING = 1000
 CLOSE_TIMEOUT_S = 0.5
 # Anybody can be denied, as often as they like: these many lines at once and then so many a second.

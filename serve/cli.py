@@ -83,6 +83,7 @@ def serve(
         settings = read_config(config, os.environ)
         check(settings)
         images = find_images([tour]) if tour else []
+        settings = settings.showing(tour) if tour else settings
     if check_config:
         typer.echo(f"{config or 'the configuration'} is valid")
         return

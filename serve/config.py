@@ -154,7 +154,7 @@ def _explain(detail: ErrorDetails) -> str:
         return message
     # A secret may stand where a digest or a token should, or where a file should that holds it.
     first, last = detail["loc"][0], detail["loc"][-1]
-    private = first in ("tokens", "tokens_file", "tls") or last in ("store_url", "endpoint")
+    private = first in ("tokens", "tokens_file", "tls") or last in ("store_url", "endpoint", "grafana_url")
     secret = private and last not in ("name", "role", "expires", "client_role")
     return f"{where}: {message}" if secret else f"{where}: {message}, got {detail['input']!r}"
 

@@ -61,6 +61,7 @@ class Laboratory:
         directory: Tells experiments, aliases and models apart.
         trials: Answers requests to experiments; None where they are disabled.
         desk: What people do with experiments; None where they are disabled.
+        metrics: Of the experiments; None where they are disabled.
         on_change: Called with a name when it may be called, or answered, otherwise than before.
     """
 
@@ -74,6 +75,7 @@ class Laboratory:
         self._bench = _Bench(config, around) if config.experiments.enabled else None
         self.trials = self._bench.trials if self._bench else None
         self.desk = self._bench.desk if self._bench else None
+        self.metrics = self._bench.metrics if self._bench else None
         self.directory = Directory(around.repository, self._bench.plans if self._bench else None)
         self.on_change: Callable[[str], None] = lambda _name: None
 

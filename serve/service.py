@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -28,16 +28,16 @@ from serve.core.errors import (
     CallerGoneError,
     DrainingError,
     InternalError,
-    NotFoundError,
     ServeError,
-    UnsupportedError,
 )
-from serve.core.messages import InferRequest, InferResponse, Parameter
+from serve.core.messages import InferRequest, InferResponse
 from serve.core.trace import exemplar
 from serve.experiments.directory import Directory
 from serve.experiments.trials import Trials
 from serve.inference import OK, Inference, Progress
 from serve.metrics import OUTCOMES, UNKNOWN, Metrics
+from serve.model_acts import Parameters, act_on_model, check_parameters
+from serve.model_cards import ModelCards
 from serve.repository import Entry, Repository
 from serve.usage import Served, UsageBook
 
@@ -87,7 +87,12 @@ class Parts:
 
 
 class Service:
-    """Everything that a client can ask of the gateway."""
+    """Everything that a client can ask of the gateway.
+
+    Attributes:
+        draining: Whether new requests are refused.
+        cards: What people are shown of the models.
+    """
 
     def __init__(self, parts: Parts, options: ServiceOptions) -> None:
         """Tie the parts together; nothing runs yet."""
@@ -97,6 +102,7 @@ class Service:
         self._idle = asyncio.Event()
         self._idle.set()
         self.draining = False
+        self.cards = ModelCards(parts.repository, parts.directory, parts.usage)
 
     async def infer(self, request: InferRequest, call: Call) -> InferResponse:
         """Answer one inference request.
@@ -193,7 +199,8 @@ class Service:
 
     def repository_index(self, *, ready_only: bool = False) -> tuple[IndexEntry, ...]:
         """A line for every version that is known, and for every alias and experiment that can be called."""
-        standing = (self._line(name) for name in self._parts.directory.names())
+        directory = self._parts.directory
+        standing = (directory.line(name) for name in directory.names())
         more = tuple(line for line in standing if line.state is ModelState.READY or not ready_only)
         return (*self._parts.repository.index(ready_only=ready_only), *more)
 
@@ -201,21 +208,21 @@ class Service:
         """Take down an administrative act that the edge refused: no token, no role, unreadable."""
         self._parts.audit.denied(act, error)
 
-    async def load_model(self, name: str, parameters: Mapping[str, Parameter | bytes], call: Call) -> None:
+    async def load_model(self, name: str, parameters: Parameters, call: Call) -> None:
         """Load every archive of that name in the model store.
 
         Raises:
             ServeError: It cannot be loaded, or a parameter is not supported; the message says why.
         """
-        with self._parts.audit.recording(_act("load", name, parameters, call)):
-            _refuse_overrides(parameters)
+        with self._parts.audit.recording(act_on_model("load", name, parameters, call)):
+            check_parameters(parameters)
             self._parts.directory.check_model_name(name)
             await self._parts.loader.load(name)
 
-    async def unload_model(self, name: str, parameters: Mapping[str, Parameter | bytes], call: Call) -> None:
+    async def unload_model(self, name: str, parameters: Parameters, call: Call) -> None:
         """Let every version of that name go, once its requests have been answered; raises as `load_model`."""
-        with self._parts.audit.recording(_act("unload", name, parameters, call)):
-            _refuse_overrides(parameters, allowed=("unload_dependents",))
+        with self._parts.audit.recording(act_on_model("unload", name, parameters, call)):
+            check_parameters(parameters, allowed=("unload_dependents",))
             await self._parts.loader.unload(name)
 
     async def drain(self, timeout_s: float) -> None:
@@ -235,15 +242,6 @@ class Service:
     def inflight(self) -> int:
         """Requests that wait for their answer."""
         return self._inflight
-
-    def _line(self, name: str) -> IndexEntry:
-        try:
-            ready = self._parts.directory.model(name).ready
-            reason = "" if ready else "the model that answers is not ready"
-        except NotFoundError as error:
-            ready, reason = False, error.message
-        state = ModelState.READY if ready else ModelState.UNAVAILABLE
-        return IndexEntry(name=name, version="", state=state, reason=reason)
 
     def _enter(self) -> None:
         self._inflight += 1
@@ -283,22 +281,3 @@ class Service:
 
 def _shutting_down() -> ServeError:
     return DrainingError("the server shut down before the request could be answered", retry_after_s=1.0)
-
-
-def _act(name: str, model: str, parameters: Mapping[str, object], call: Call) -> Act:
-    return Act(
-        name=name,
-        target=model,
-        principal=call.principal,
-        protocol=call.protocol,
-        parameters=tuple(sorted(parameters)),
-    )
-
-
-def _refuse_overrides(parameters: Mapping[str, Parameter | bytes], allowed: tuple[str, ...] = ()) -> None:
-    # A client's own configuration or files would be a client's own code in the worker.
-    for name in parameters:
-        if name not in allowed:
-            raise UnsupportedError(
-                f"parameter {name!r} is not supported: models come from the server's model store only"
-            )

@@ -12,7 +12,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from serve.core.live import Place
 from serve.discovery import Address
+from serve.page_section import PageConfig
 from serve.sections import (
     AttemptsConfig,
     BatchingConfig,
@@ -47,6 +49,12 @@ class Config(Section):
     share_ports: bool = Field(
         default=False,
         description="Join gateways that answer on these ports already, as soon as every model is ready.",
+    )
+    process_index: Count = Field(
+        default=1, description="Which of `process_count` this one is; the first tells those that it starts."
+    )
+    process_count: Count = Field(
+        default=1, description="Processes behind these ports, where another one has started this one."
     )
     allow_unauthenticated: bool = Field(
         default=False,
@@ -120,11 +128,22 @@ class Config(Section):
     tls: TlsConfig = TlsConfig()
     experiments: ExperimentsConfig = ExperimentsConfig()
     tracing: TracingConfig = TracingConfig()
+    page: PageConfig = PageConfig()
+
+    def showing(self, samples: Path) -> Self:
+        """The same, with that folder of images to try where none is set."""
+        page = self.page.model_copy(update={"samples": self.page.samples or samples.absolute()})
+        return self.model_copy(update={"page": page})
 
     @property
     def shares_ports(self) -> bool:
         """Whether other gateways listen, or will, on the same ports."""
         return self.share_ports or self.processes > 1
+
+    @property
+    def place(self) -> Place:
+        """Which of the gateway processes behind these ports this is."""
+        return Place(index=self.process_index, of=max(self.processes, self.process_count))
 
     @property
     def audit_path(self) -> Path:
@@ -184,6 +203,10 @@ class Config(Section):
             raise ValueError(
                 f"model_store_watch_s is {self.model_store_watch_s:g}, and processes is {self.processes}: "
                 "several processes change models by a restart"
+            )
+        if self.process_index > self.process_count:
+            raise ValueError(
+                f"process_index is {self.process_index}, above process_count, {self.process_count}"
             )
         if self.share_ports and not self.engines:
             raise ValueError("share_ports needs engines: who joins others has no TorchServe of its own")

@@ -66,6 +66,8 @@ def sibling_document(config: Config, leader: Leader, number: int) -> dict[str, A
     document |= {
         "processes": 1,
         "share_ports": True,
+        "process_index": number,
+        "process_count": config.processes,
         "http_port": leader.http_port,
         "grpc_port": leader.grpc_port,
         "metrics_port": config.metrics_port + number - 1 if config.metrics_port else 0,

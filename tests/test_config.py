@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from serve.config import ConfigError, read_config, settings, tokens_in_force
 from serve.core.access import Role
+from serve.page_section import PageConfig
 from serve.sections import (
     AttemptsConfig,
     BatchingConfig,
@@ -27,6 +28,7 @@ DIGEST = "0123456789abcdef" * 4
 OTHER_DIGEST = DIGEST[::-1]
 SECTIONS = (
     Config,
+    PageConfig,
     BatchingConfig,
     AttemptsConfig,
     TorchServeConfig,
@@ -367,3 +369,44 @@ def test_a_path_that_no_file_can_have(tmp_path: Path, key: str, character: str) 
     value = f'{name}: "run{character}"'
     text = f"{section}: {{{value}, certificate: x}}" if section else value
     assert f"{key}: is no path of a file" in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://grafana", "https://grafana.example:3000/d/attnserve?orgId=1", "http://[::1]/"]
+)
+def test_the_page_links_to_dashboards(url: str) -> None:
+    """To an address of the web."""
+    assert read_config(None, {"ATTNSERVE_PAGE_GRAFANA_URL": url}).page.grafana_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "grafana.example",
+        "javascript:alert(1)",
+        "http://",
+        "https:///d/1",
+        "http://user:hunter2@grafana/",
+        "ftp://grafana/",
+        "http://gra fana/",
+        "http://grafana/\t",
+        "http://grafana:99999/",
+        "//grafana",
+        "http://[",
+    ],
+)
+def test_what_the_page_must_not_link_to(url: str) -> None:
+    """No script, no password; the value is not shown, since it may hold one."""
+    with pytest.raises(ConfigError, match=r"page\.grafana_url: must be http://HOST/PATH") as raised:
+        read_config(None, {"ATTNSERVE_PAGE_GRAFANA_URL": url})
+    assert "hunter2" not in str(raised.value)
+
+
+def test_the_tour_shows_its_images_where_no_others_are_set(tmp_path: Path) -> None:
+    """On the page, from wherever the gateway was started."""
+    config = read_config(None, {})
+    assert config.page.samples is None
+    assert config.showing(Path("samples")).page.samples == Path("samples").absolute()
+    own = read_config(None, {"ATTNSERVE_PAGE_SAMPLES": str(tmp_path)})
+    assert own.showing(Path("samples")).page.samples == tmp_path
+    assert own.showing(Path("samples")) == own

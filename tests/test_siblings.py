@@ -14,6 +14,7 @@ import yaml
 from serve import siblings
 from serve.config import ConfigError, read_config
 from serve.core.errors import UnavailableError
+from serve.core.live import Place
 from serve.sections import EngineConfig
 from serve.siblings import Leader, Siblings, sibling_document
 from serve.token_file import FRESH_S, TokenFile
@@ -50,6 +51,12 @@ def test_it_has_the_first_ones_ports_engines_and_limits(tmp_path: Path) -> None:
     assert config.processes == 1
 
 
+def test_it_knows_which_one_it_is(tmp_path: Path) -> None:
+    """Whoever asks it, and gets figures that are its own, is told; the first one knows by itself."""
+    assert read_config(_config(tmp_path), {}).place == Place(index=1, of=3)
+    assert read_config(_sibling(tmp_path, 2), {}).place == Place(index=2, of=3)
+
+
 def test_it_shares_the_store_of_experiments_and_nothing_else_that_is_written(tmp_path: Path) -> None:
     """The store and its keys are the first one's; run folder and audit file are its own."""
     first = read_config(_config(tmp_path), {})
@@ -83,6 +90,7 @@ def test_without_experiments_it_needs_no_keys(tmp_path: Path) -> None:
     [
         ({"model_store_watch_s": 5}, "change models by a restart"),
         ({"processes": 0}, "processes"),
+        ({"process_index": 3, "process_count": 2}, "process_index is 3, above process_count, 2"),
         ({"processes": 1, "share_ports": True}, "share_ports needs engines"),
         (
             {

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from typing import Literal
 
 from serve.core.errors import ForbiddenError, UnauthenticatedError
 
@@ -44,6 +45,14 @@ class Token:
         return self.expires.timestamp() if self.expires else math.inf
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who calls: a name that is shown and logged, and what it may do."""
+
+    name: str
+    role: Role
+
+
 @dataclass(slots=True, kw_only=True)
 class Access:
     """Who may call now.
@@ -63,24 +72,28 @@ class Access:
         """Whether the name in a caller's certificate makes a difference now."""
         return not self.tokens and self.certified is not None
 
-    def authorize(
-        self, authorization: str | None, needs: Role, certificate: str | None = None, *, now: float
-    ) -> str:
-        """Say whose request it is.
+    @property
+    def kind(self) -> Literal["open", "token", "certificate"]:
+        """By what callers are known now."""
+        if self.tokens:
+            return "token"
+        return "open" if self.certified is None else "certificate"
+
+    def identify(self, authorization: str | None, certificate: str | None = None, *, now: float) -> Identity:
+        """Say who calls, and what they may do.
 
         Args:
             authorization: The value of the header or metadata of that name: "Bearer ...".
-            needs: The lowest role that will do.
             certificate: The name in the certificate with which the caller came; its signature has been
                 checked.
             now: Unix time.
 
         Returns:
-            The token's name, else the certificate's, or "anonymous" when access is open.
+            The token's name and role, else the certificate's; "anonymous", who may do everything, when
+            access is open.
 
         Raises:
             UnauthenticatedError: No token, not one of ours, or an expired one; or no name in the certificate.
-            ForbiddenError: The role is too low.
         """
         if self.tokens:
             token = self._find(_secret(authorization))
@@ -88,12 +101,31 @@ class Access:
                 # Whoever shows the secret may know this; to everybody else the token stays unknown.
                 when = token.expires.isoformat()
                 raise UnauthenticatedError(f"authorization: token {token.name!r} expired at {when}")
-            return _allow(f"authorization: token {token.name!r}", token.name, token.role, needs)
-        if self.certified is not None:
-            if not certificate:
-                raise UnauthenticatedError("certificate: has no common name (CN) and no alternative name")
-            return _allow(f"certificate: {certificate!r}", certificate, self.certified, needs)
-        return ANONYMOUS
+            return Identity(name=token.name, role=token.role)
+        if self.certified is None:
+            return Identity(name=ANONYMOUS, role=Role.ADMIN)
+        if not certificate:
+            raise UnauthenticatedError("certificate: has no common name (CN) and no alternative name")
+        return Identity(name=certificate, role=self.certified)
+
+    def authorize(
+        self, authorization: str | None, needs: Role, certificate: str | None = None, *, now: float
+    ) -> str:
+        """Say whose request it is; `needs` is the lowest role that will do, the rest is as for `identify`.
+
+        Returns:
+            The name.
+
+        Raises:
+            UnauthenticatedError: As `identify`.
+            ForbiddenError: The role is too low.
+        """
+        caller = self.identify(authorization, certificate, now=now)
+        if caller.role < needs:
+            what = f"authorization: token {caller.name!r}" if self.tokens else f"certificate: {caller.name!r}"
+            has, needed = caller.role.name.lower(), needs.name.lower()
+            raise ForbiddenError(f"{what} has the role {has!r}, this needs {needed!r}", principal=caller.name)
+        return caller.name
 
     def limit_of(self, name: str) -> float | None:
         """Most images a second that the caller of that name may send now; None: no limit."""
@@ -121,10 +153,3 @@ def _secret(authorization: str | None) -> str:
     if scheme.lower() != "bearer" or not secret:
         raise UnauthenticatedError("authorization: expected 'Bearer <token>'")
     return secret.strip()
-
-
-def _allow(who: str, name: str, role: Role, needs: Role) -> str:
-    if role < needs:
-        has, needed = role.name.lower(), needs.name.lower()
-        raise ForbiddenError(f"{who} has the role {has!r}, this needs {needed!r}", principal=name)
-    return name

@@ -13,6 +13,7 @@ from serve.core.record import DisagreementRow, PairRow, Receipt
 from serve.edge.tensors import show
 from serve.experiments.editing import ActRequest
 from serve.experiments.outcomes import LabelRow, OutcomeItem
+from serve.experiments.reports import Headline
 
 DISABLED = "experiments are disabled on this gateway (experiments.enabled)"
 MAX_REASON_CHARACTERS = 500
@@ -39,6 +40,10 @@ class Desk(Protocol):
 
     def list(self) -> tuple[Experiment, ...]:
         """Each in its newest version."""
+        ...
+
+    async def headlines(self) -> Mapping[str, Headline]:
+        """Verdicts by name, of those that are known in good time; a draft has none."""
         ...
 
     def get(self, name: str) -> Experiment:

@@ -10,9 +10,10 @@ from enum import Enum
 from typing import Any
 
 from serve.core.assignment import Explanation
-from serve.core.experiment import Alias, Arm, Experiment
+from serve.core.experiment import Alias, Arm, Experiment, State
 from serve.core.record import DisagreementRow, PairRow, Receipt
 from serve.edge.desk import Document
+from serve.experiments.reports import Headline
 
 Json = dict[str, Any]
 
@@ -38,6 +39,22 @@ def encode_version(experiment: Experiment) -> Json:
         "author": experiment.author,
         "reason": experiment.reason,
         "digest": experiment.digest,
+    }
+
+
+def encode_list(experiments: Iterable[Experiment], headlines: Mapping[str, Headline] | None) -> list[Json]:
+    """Write several; with headlines, the verdict on each: null of a draft, and where it is not known yet."""
+    versions = [encode_version(one) for one in experiments]
+    if headlines is None:
+        return versions
+    return [one | _headline(one, headlines.get(one["name"])) for one in versions]
+
+
+def _headline(version: Json, known: Headline | None) -> Json:
+    return {
+        "verdict": known.verdict.value if known else None,
+        "sentence": known.sentence if known else None,
+        "verdict_known": known is not None or version["state"] == State.DRAFT.value,
     }
 
 

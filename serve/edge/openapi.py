@@ -70,7 +70,8 @@ def json_body(**properties: dict[str, Any]) -> dict[str, Any]:
 
 
 INDEX = json_body(ready={"type": "boolean", "description": "Only models that are ready."})
-REPOSITORY = json_body(parameters=_PARAMETERS)
+_REASON = {"type": "string", "maxLength": 500, "description": "Why; the audit keeps it."}
+REPOSITORY = json_body(parameters={"type": "object", "properties": {"reason": _REASON}})
 
 ERROR: dict[int | str, dict[str, Any]] = {
     "default": {

@@ -7,6 +7,7 @@ from typing import Any
 
 from serve.core.experiment import Design, State
 from serve.core.record import Receipt
+from serve.core.verdict import Verdict
 from serve.edge.openapi_schema import Schema, schema_of
 
 _TEXT: Schema = {"type": "string"}
@@ -94,6 +95,23 @@ _VERSION: Schema = {
         "digest": {**_TEXT, "description": "SHA-256 of this version and of the digest before it."},
     },
 }
+_LISTED: Schema = {
+    **_VERSION,
+    "properties": {
+        **_VERSION["properties"],
+        "verdict": {
+            "type": "string",
+            "enum": [verdict.value for verdict in Verdict],
+            "nullable": True,
+            "description": "With `verdicts`; null of a draft, and where it is not known yet.",
+        },
+        "sentence": {**_TEXT, "nullable": True, "description": "With `verdicts`: the same in words."},
+        "verdict_known": {
+            "type": "boolean",
+            "description": "With `verdicts`; false: it is still being found, ask again.",
+        },
+    },
+}
 _RECEIPT = _object(
     ("status",), status={"type": "string", "enum": [receipt.value for receipt in Receipt]}, message=_TEXT
 )
@@ -126,7 +144,7 @@ _CHECK = _object(
 EXPERIMENT: Schema = _answer(_VERSION)
 CREATE: Schema = _body({**_DESIGN_BODY, "example": EXAMPLE}) | _answer(_VERSION, "201", "The draft")
 PLAN: Schema = _body({**_DESIGN_BODY, "example": EXAMPLE}) | _answer(_OBJECT)
-LIST: Schema = _answer(_object(experiments=_list(_VERSION)))
+LIST: Schema = _answer(_object(experiments=_list(_LISTED)))
 PATCH: Schema = _body(_CHANGES) | _answer(_VERSION) | {"parameters": [_IF_MATCH]}
 AUDIT: Schema = _answer(_object(name=_TEXT, versions=_list(_VERSION)))
 REPORT: Schema = {

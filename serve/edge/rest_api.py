@@ -21,6 +21,8 @@ from serve.edge import strict_json as js
 from serve.edge.desk import Desk
 from serve.edge.experiments_rest import ExperimentsRest
 from serve.edge.limits import EdgeLimits
+from serve.edge.page_parts import PageParts
+from serve.edge.page_rest import PageRest
 from serve.edge.pages import add_pages
 from serve.edge.refusals import denials, refusals
 from serve.edge.rest_body import RoomForBodies, read_body
@@ -28,6 +30,7 @@ from serve.edge.rest_errors import ErrorAnswers, http_error, validation_error
 from serve.edge.rest_http import CompressedAnswers, HeadAnswers, WholeAnswers
 from serve.edge.rest_infer import InferFirst
 from serve.edge.rest_routes import Route, authorization, build_router, call_of
+from serve.edge.rest_sites import SameSite
 from serve.edge.rest_traces import TracedRequests
 from serve.edge.tensors import show
 from serve.service import Service
@@ -171,6 +174,7 @@ def build_rest_app(
     limits: EdgeLimits,
     desk: Desk | None = None,
     tracer: Tracer | None = None,
+    page: PageParts | None = None,
 ) -> FastAPI:
     """Make the ASGI application: the protocol, experiments, `/` and `/docs`.
 
@@ -180,6 +184,7 @@ def build_rest_app(
         limits: What is read of a request.
         desk: Where experiments are asked for; None: they are disabled.
         tracer: Begins the traces of inference requests; None: they are not traced.
+        page: What `/` shows beside the protocol and experiments.
     """
     app = FastAPI(
         title="attnserve",
@@ -197,12 +202,14 @@ def build_rest_app(
     app.add_middleware(InferFirst, authorize=authorize, infer=api.infer)
     app.add_middleware(CompressedAnswers)
     app.add_middleware(RoomForBodies, room=limits.room)
+    app.add_middleware(SameSite, service=service)
     app.add_middleware(ErrorAnswers)
     app.add_middleware(HeadAnswers)
     app.add_middleware(WholeAnswers)
     if tracer is not None:
         app.add_middleware(TracedRequests, tracer=tracer)
-    routes = (*api.routes(), *ExperimentsRest(service, limits, desk).routes())
+    shown = PageRest(service, access, page or PageParts(), experiments=desk is not None)
+    routes = (*api.routes(), *ExperimentsRest(service, limits, desk).routes(), *shown.routes())
     app.include_router(build_router(routes, access, service))
     add_pages(app)
     return app

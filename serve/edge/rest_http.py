@@ -16,6 +16,8 @@ _LEVEL = 1  # probabilities hardly shrink further, and the levels above take sev
 # zlib's window bits: 16 more means the gzip format. HTTP's "deflate" is the zlib format (RFC 9110, 8.4.1.2).
 # The first is taken where the caller likes both as well.
 _WINDOW_BITS: Mapping[str, int] = {"gzip": zlib.MAX_WBITS + 16, "deflate": zlib.MAX_WBITS}
+# What is compressed by its own format, and would only grow.
+_PACKED = frozenset({"image/gif", "image/jpeg", "image/png", "image/webp"})
 
 
 class HeadAnswers:
@@ -134,9 +136,11 @@ class _Compressor:
 
     async def _coded(self, body: bytes) -> bytes:
         headers = MutableHeaders(scope=self._start)
-        headers.add_vary_header("Accept-Encoding")
+        if "accept-encoding" not in headers.get("vary", "").lower():
+            headers.add_vary_header("Accept-Encoding")
         partial = "content-range" in headers
-        if self._coding is None or len(body) < MIN_BYTES or partial or "content-encoding" in headers:
+        packed = "content-encoding" in headers or headers.get("content-type") in _PACKED
+        if self._coding is None or len(body) < MIN_BYTES or partial or packed:
             return body
         if len(body) < _OFF_LOOP_BYTES:
             body = _compress(body, self._coding)

@@ -54,6 +54,16 @@ def call_of(request: Request) -> Call:
     return Call(protocol="http", principal=request.state.principal, unit=unit, trace=kept)
 
 
+def credentials_of(request: Request) -> tuple[str | None, str | None]:
+    """The authorization of a request, and the name in the certificate with which its caller came.
+
+    Raises:
+        UnauthenticatedError: There are several authorizations.
+    """
+    token = only_one(request.headers.getlist("authorization"))
+    return token, getattr(request.state, "certificate", None)
+
+
 def build_router(routes: Iterable[Route], access: Access, service: Service) -> APIRouter:
     """Make routes of ours into what the framework wants."""
     router = APIRouter()
@@ -85,8 +95,7 @@ def authorization(access: Access, route: Route, service: Service) -> Callable[[R
 
     async def authorize(request: Request) -> None:
         with _watched(service, route, request):
-            token = only_one(request.headers.getlist("authorization"))
-            certificate = getattr(request.state, "certificate", None)
+            token, certificate = credentials_of(request)
             request.state.principal = access.authorize(token, needs, certificate, now=time.time())
 
     return authorize

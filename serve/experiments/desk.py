@@ -23,8 +23,9 @@ from serve.core.record import DisagreementRow, PairRow
 from serve.core.sizes import Guess
 from serve.experiments.desk_parts import DeskParts
 from serve.experiments.editing import ActRequest, Editing
+from serve.experiments.headlines import Headlines
 from serve.experiments.outcomes import Answered, LabelRow, OutcomeGate, OutcomeItem, Outcomes
-from serve.experiments.reports import FullReport, Reports
+from serve.experiments.reports import FullReport, Headline, Reports
 from serve.reporting.render import render
 
 R = TypeVar("R")
@@ -52,6 +53,7 @@ class Desk:
         self._outcomes = Outcomes(self._gate, parts.keys, parts.clock, parts.token_life_s)
         self.editing = Editing(parts)
         self.reports = Reports(parts.ledger, parts.threads, parts.readers, parts.clock)
+        self._headlines = Headlines(self.reports)
 
     async def create(self, document: Mapping[str, Any], reason: str, call: Call) -> Experiment:
         """Make a draft; see `Editing.create`."""
@@ -74,6 +76,10 @@ class Desk:
     def list(self) -> tuple[Experiment, ...]:
         """Every experiment in its newest version, by name."""
         return self._parts.plans.experiments()
+
+    async def headlines(self) -> Mapping[str, Headline]:
+        """What is known of each experiment's verdict; see `Headlines.of`."""
+        return await self._headlines.of(self.list())
 
     def get(self, name: str) -> Experiment:
         """The newest version of an experiment, in force or not yet.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
+from serve.core.catalog import IndexEntry, ModelState
 from serve.core.errors import ConflictError, NotFoundError, UnavailableError
 from serve.core.experiment import Experiment, State
+from serve.core.messages import ModelRef
 from serve.experiments.plans import Plans, Standing
 from serve.experiments.trials import check_callable
 from serve.repository import Entry, Repository
@@ -68,6 +71,26 @@ class Directory:
         plan = self.plans.current
         started = (name for name, one in plan.experiments.items() if _started(one))
         return tuple(sorted({*plan.aliases, *started}))
+
+    def line(self, name: str) -> IndexEntry:
+        """The index's line for an alias or an experiment: whether the model that answers is ready."""
+        try:
+            ready = self.model(name).ready
+            reason = "" if ready else "the model that answers is not ready"
+        except NotFoundError as error:
+            ready, reason = False, error.message
+        state = ModelState.READY if ready else ModelState.UNAVAILABLE
+        return IndexEntry(name=name, version="", state=state, reason=reason)
+
+    def aliases(self) -> dict[ModelRef, tuple[str, ...]]:
+        """The aliases whose callers get a version, by that version; those of experiments are left out."""
+        found: dict[ModelRef, tuple[str, ...]] = {}
+        for name in sorted(self.plans.current.aliases) if self.plans else ():
+            with suppress(NotFoundError):  # what it points to has gone
+                aimed = self.find(name)
+                if isinstance(aimed, Entry):
+                    found[aimed.ref] = (*found.get(aimed.ref, ()), name)
+        return found
 
     def _model(self, name: str, version: str) -> Entry:
         try:

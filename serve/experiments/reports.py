@@ -11,10 +11,19 @@ from serve.core.evidence import Look
 from serve.core.experiment import Experiment
 from serve.core.report import Report, evaluate
 from serve.core.report.document import plain
+from serve.core.verdict import Verdict
 from serve.experiments.threads import LedgerThreads
 from serve.ledger.ledger import Ledger
 
 MOST_KEPT = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """What a report says in one line; kept when the report itself no longer is."""
+
+    verdict: Verdict
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +65,7 @@ class Reports:
         Args:
             ledger: Has the sums.
             threads: In which `activity` and `of` ask it.
-            readers: In which `full` does.
+            readers: In which the others do.
             clock: Gives Unix time.
         """
         self._ledger = ledger
@@ -64,6 +73,7 @@ class Reports:
         self._readers = readers
         self._clock = clock
         self._kept: OrderedDict[int, tuple[tuple[int, int], Report]] = OrderedDict()
+        self._headlines: dict[int, tuple[tuple[int, int], Headline]] = {}
 
     async def activity(self) -> Mapping[int, int]:
         """How often the ledger wrote of each experiment, by its id.
@@ -72,6 +82,20 @@ class Reports:
             UnavailableError: The ledger does not answer.
         """
         return await self._threads.run(self._activity)
+
+    async def recent_activity(self) -> Mapping[int, int]:
+        """The same for those who only read; raises as `activity`, and OverloadedError."""
+        return await self._readers.run(self._activity)
+
+    def headline(self, experiment: Experiment, writes: int) -> Headline | None:
+        """What the report of that version and of so many writes says, if one was made."""
+        state, headline = self._headlines.get(experiment.id, (None, None))
+        return headline if state == (experiment.number, writes) else None
+
+    async def learn(self, experiment: Experiment, writes: int) -> None:
+        """See to it that `headline` is known; raises as `recent_activity`."""
+        if self.headline(experiment, writes) is None:
+            await self._of(experiment, writes, self._readers)
 
     async def of(self, experiment: Experiment, writes: int) -> Report:
         """Evaluate an experiment.
@@ -92,6 +116,10 @@ class Reports:
             self._kept.move_to_end(experiment.id)
             return kept[1]
         report = await threads.run(self._evaluate, experiment)
+        self._headlines[experiment.id] = (
+            state,
+            Headline(verdict=report.verdict, sentence=report.sentence),
+        )
         self._kept[experiment.id] = (state, report)
         self._kept.move_to_end(experiment.id)
         if len(self._kept) > MOST_KEPT:

@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, ParamSpec, TypeVar
 
-from serve.core.errors import OverloadedError, UnavailableError
+from serve.core.errors import DrainingError, OverloadedError, UnavailableError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,14 +43,18 @@ class LedgerThreads:
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._threads: list[Thread] = []
         self._patience_s = patience_s
+        self._closed = False
 
     async def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a function that blocks; what it raises comes back.
 
         Raises:
             OverloadedError: Too many wait already.
+            DrainingError: They are closed.
             UnavailableError: It took too long. It may still be done later, or not.
         """
+        if self._closed:
+            raise DrainingError("the server is shutting down", retry_after_s=1.0)
         if self._most_waiting is not None and self._work.qsize() >= self._most_waiting:
             raise OverloadedError(
                 "the experiment store is asked too much, come back later", retry_after_s=1.0
@@ -70,7 +74,8 @@ class LedgerThreads:
             raise UnavailableError(message, retry_after_s=1.0) from None
 
     def close(self) -> None:
-        """Begin nothing more, and wait a moment for what runs."""
+        """Take nothing more, and wait a moment for what was taken."""
+        self._closed = True
         for _ in self._threads:
             self._work.put(None)
         ends = time.monotonic() + CLOSE_S

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from serve.core.access import Access, Role, Token, expiries
+from serve.core.access import Access, Identity, Role, Token, expiries
 from serve.core.errors import ForbiddenError, UnauthenticatedError
 
 SECRET = "s3cret"  # noqa: S105  of this test only
@@ -97,6 +97,20 @@ def test_a_certificate_is_not_enough_where_there_are_tokens() -> None:
     assert both.authorize("Bearer r", Role.INFER, "ci", now=NOW) == "reader"
     with pytest.raises(ForbiddenError):
         both.authorize("Bearer r", Role.OPERATE, "ci", now=NOW)
+
+
+def test_who_calls_is_told_with_the_role() -> None:
+    """By token, by certificate, or nobody in particular, who may do everything."""
+    assert ACCESS.kind == "token"
+    assert ACCESS.identify("Bearer r", now=NOW) == Identity(name="reader", role=Role.INFER)
+    assert ACCESS.identify("Bearer b", "ignored", now=NOW) == Identity(name="boss", role=Role.ADMIN)
+    assert CERTIFIED.kind == "certificate"
+    assert CERTIFIED.identify(None, "ci", now=NOW) == Identity(name="ci", role=Role.OPERATE)
+    assert Access().kind == "open"
+    assert Access().identify("Bearer whatever", now=NOW) == Identity(name="anonymous", role=Role.ADMIN)
+    for access, header in ((ACCESS, "Bearer x"), (ACCESS, None), (CERTIFIED, "Bearer r")):
+        with pytest.raises(UnauthenticatedError):
+            access.identify(header, now=NOW)
 
 
 def test_tokens_are_replaced_at_once() -> None:

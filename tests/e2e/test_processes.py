@@ -80,6 +80,15 @@ def ask_both_ways(stack: Stack, demo: Demo) -> int:
     return 2 * CONNECTIONS
 
 
+def places(stack: Stack) -> set[tuple[int, int]]:
+    """Which processes say, by many new connections, that the live figures are their own."""
+    answers = (
+        httpx.get(f"{stack.addresses['http']}/v1/live", timeout=30, trust_env=False).raise_for_status().json()
+        for _ in range(2 * CONNECTIONS)
+    )
+    return {(answer["process"]["index"], answer["process"]["of"]) for answer in answers}
+
+
 def test_two_processes_are_one_server(start_stack: StartStack, demo: Demo) -> None:
     """The kernel spreads connections; all are answered alike; one that dies comes back; all end together."""
     stack = start_stack(processes=2)
@@ -90,6 +99,7 @@ def test_two_processes_are_one_server(start_stack: StartStack, demo: Demo) -> No
     # With 32 connections the chance that one process gets none is 2 in 2^32.
     assert first
     assert beside
+    assert places(stack) == {(1, 2), (2, 2)}
 
     refused = stack.rest.post(f"/v2/repository/models/{MODEL}/unload")
     assert refused.status_code == 501

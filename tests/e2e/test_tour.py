@@ -39,6 +39,20 @@ def test_tour(stack: Stack, demo: Demo) -> None:
     over = stack.rest.post("/v1/experiments/digits-se-vs-eca:stop", json={"reason": "the tour is over"})
     assert over.is_success
     assert json.loads(own)["label"] == demo.labels[0]
+    _check_shown(stack, demo)
+
+
+def _check_shown(stack: Stack, demo: Demo) -> None:
+    """The page has the tour's images to try, and the cards of nets that a real worker describes."""
+    samples = stack.rest.get("/v1/samples").json()["samples"]
+    assert [one["name"] for one in samples] == sorted(file.name for file in demo.samples.iterdir())
+    cards = {one["name"]: one for one in stack.rest.get("/v1/models").json()["models"]}
+    for model in MODELS:
+        card = cards[model]
+        assert card["state"] == "READY"
+        assert card["recipe"]
+        assert card["card"]["accuracy_interval_95"][0] < card["card"]["accuracy"]
+        assert card["usage"]["requests"] >= 2 * len(demo.images)
 
 
 def test_a_tour_without_images(demo: Demo) -> None:

@@ -8,10 +8,15 @@ import grpc
 import httpx
 import pytest
 import structlog
+from prometheus_client import CollectorRegistry
 
 from serve.core.access import Access
+from serve.core.live import Place
 from serve.edge.limits import EdgeLimits
+from serve.edge.page_parts import PageParts
 from serve.edge.rest_api import build_rest_app
+from serve.live import Live
+from serve.metrics import Metrics
 from tests.edge.doors import as_service, grpc_door
 from tests.edge.fake_desk import FakeDesk
 from tests.edge.fakes import FakeService
@@ -42,7 +47,9 @@ async def desk() -> FakeDesk:
 @pytest.fixture
 async def rest(fake: FakeService, desk: FakeDesk) -> AsyncIterator[httpx.AsyncClient]:
     """Give a client of the REST door, without a socket."""
-    app = build_rest_app(as_service(fake), Access(), EdgeLimits(max_message_bytes=100_000), desk)
+    page = PageParts(live=Live(Metrics(CollectorRegistry()), None, Place()))
+    limits = EdgeLimits(max_message_bytes=100_000)
+    app = build_rest_app(as_service(fake), Access(), limits, desk, None, page)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         yield client

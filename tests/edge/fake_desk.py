@@ -13,10 +13,12 @@ from serve.core.assignment import Assigner, Explanation
 from serve.core.call import Call
 from serve.core.designs import design_of
 from serve.core.errors import ChangedError, ConflictError, NotFoundError, UnavailableError
-from serve.core.experiment import Alias, Experiment
+from serve.core.experiment import Alias, Experiment, State
 from serve.core.record import DisagreementRow, PairRow, Receipt
+from serve.core.verdict import Verdict
 from serve.experiments.editing import ActRequest
 from serve.experiments.outcomes import LabelRow, OutcomeItem
+from serve.experiments.reports import Headline
 
 ENDLESS = 1_000_000
 AT = 1_700_000_000.25
@@ -92,6 +94,7 @@ class FakeDesk:
         pairs_given: How many pairs there are.
         closed: How many tables were let go.
         let_go: Set when an endless one is.
+        unknown: Names of experiments whose verdict takes too long.
         is_down: Whether the ledger answers.
     """
 
@@ -102,6 +105,7 @@ class FakeDesk:
         self.pairs_given = 2
         self.closed = 0
         self.let_go = asyncio.Event()
+        self.unknown: set[str] = set()
         self.is_down = False
         self._versions: dict[str, list[Experiment]] = {}
         self._aliases: dict[str, Alias] = {}
@@ -124,6 +128,12 @@ class FakeDesk:
     def list(self) -> tuple[Experiment, ...]:
         """Each in its newest version."""
         return tuple(versions[-1] for versions in self._versions.values())
+
+    async def headlines(self) -> Mapping[str, Headline]:
+        """That of the only report."""
+        headline = Headline(verdict=Verdict(REPORT["verdict"]), sentence=REPORT["sentence"])
+        begun = {one.name for one in self.list() if one.state is not State.DRAFT}
+        return dict.fromkeys(begun - self.unknown, headline)
 
     def get(self, name: str) -> Experiment:
         """The newest version."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 
 import numpy as np
+from prometheus_client import CollectorRegistry
 
 from serve.audit import Act
 from serve.core.call import Call
@@ -30,8 +31,14 @@ from serve.core.errors import (
     UnsupportedError,
 )
 from serve.core.messages import InferRequest, InferResponse, Parameter, Tensor
+from serve.experiments.directory import Directory
+from serve.metrics import Metrics
+from serve.model_cards import ModelCards
+from serve.repository import Repository
+from serve.usage import UsageBook
 
 VERSION = "3"
+STARTED = 1_800_000_000.0
 INPUTS = (
     TensorSpec(name="image", datatype="BYTES", shape=(-1, 1)),
     TensorSpec(name="input", datatype="FP32", shape=(-1, 3, 2, 2), optional=True),
@@ -60,6 +67,9 @@ class FakeService:
         self.refusals: list[tuple[str, ServeError]] = []
         self.denials: list[tuple[Act, ServeError]] = []
         self.cancelled = asyncio.Event()
+        self.repository = Repository(Metrics(CollectorRegistry()))
+        self.usage = UsageBook()
+        self.cards = ModelCards(self.repository, Directory(self.repository), self.usage, lambda: STARTED)
 
     def refused(self, protocol: str, error: ServeError) -> None:
         """Remember what never reached `infer`."""

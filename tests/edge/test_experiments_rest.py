@@ -71,6 +71,26 @@ async def test_a_draft_is_made_and_found(rest: httpx.AsyncClient, desk: FakeDesk
     assert desk.calls[0].protocol == "http"
 
 
+async def test_a_list_tells_verdicts_when_asked(rest: httpx.AsyncClient, desk: FakeDesk) -> None:
+    """Verdict and sentence of what has begun, null of a draft; what is not known yet is told apart."""
+    for name in ("begun", "slow", "draft"):
+        assert (await rest.post(ALL, json={**DESIGN, **WHY, "name": name, "layer": name})).is_success
+    for name in ("begun", "slow"):
+        assert (await rest.post(f"{ALL}/{name}:start", json=WHY)).is_success
+    desk.unknown.add("slow")
+    listed = (await rest.get(f"{ALL}?verdicts=true")).json()["experiments"]
+    told = {one["name"]: (one["verdict"], one["sentence"], one["verdict_known"]) for one in listed}
+    assert told == {
+        "begun": ("no_difference", "Nothing to choose.", True),
+        "slow": (None, None, False),
+        "draft": (None, None, True),
+    }
+    for plain in (ALL, f"{ALL}?verdicts=false"):
+        found = (await rest.get(plain)).json()["experiments"]
+        assert all(one.keys().isdisjoint({"verdict", "sentence", "verdict_known"}) for one in found)
+    assert (await rest.get(f"{ALL}?verdicts=perhaps")).status_code == 400
+
+
 WRONG: list[tuple[str, str, object, str]] = [
     ("POST", ALL, {**DESIGN, "reason": " "}, "reason: has 0 characters, must say why in 1 to 500"),
     ("POST", ALL, {**DESIGN, "reason": "a\0b"}, "reason: is 'a\\x00b', must be printable text"),

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from serve.core.errors import OverloadedError, UnavailableError
+from serve.core.errors import DrainingError, OverloadedError, UnavailableError
 from serve.experiments.threads import THREADS, LedgerThreads
 
 HANGS = """
@@ -37,6 +37,15 @@ async def test_results_and_errors_come_back() -> None:
     with pytest.raises(ZeroDivisionError):
         await threads.run(divmod, 7, 0)
     threads.close()
+
+
+async def test_whoever_comes_after_the_end_is_told_at_once() -> None:
+    """Not left waiting for threads that have gone."""
+    threads = LedgerThreads()
+    assert await threads.run(divmod, 7, 2) == (3, 1)
+    threads.close()
+    with pytest.raises(DrainingError, match="shutting down"):
+        await threads.run(divmod, 7, 2)
 
 
 async def test_what_takes_too_long_is_unavailable_and_the_rest_goes_on() -> None:

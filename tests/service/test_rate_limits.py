@@ -11,6 +11,7 @@ import pytest
 
 from serve.core.call import Call
 from serve.core.errors import InvalidRequestError, OverloadedError, TooLargeError, UnsupportedError
+from serve.core.messages import Parameter
 from serve.engines.fake import Pace
 from tests.service.house import CALL, House, numbered, request_of
 from tests.service.virtual_time import in_virtual_time
@@ -112,6 +113,27 @@ async def test_loads_and_unloads_are_taken_down() -> None:
     ]
     assert (lines[2]["outcome"], lines[2]["parameters"]) == ("unsupported", ["config", "file:1/model.pt"])
     assert not any(secret in line for line in house.audited)
+
+
+@in_virtual_time
+async def test_the_reason_for_a_load_is_taken_down() -> None:
+    """It stands in the line in full, with its blanks inside, and nothing else of the parameters does."""
+    house = House()
+    await house.service.load_model("digits_se", {"reason": f" {'why ' * 123}not? "}, CI)
+    await house.service.unload_model("digits_se", {"reason": "it errs"}, CI)
+    load, unload = lines_of(house)
+    assert (load["reason"], "parameters" in load) == ("why " * 123 + "not?", False)
+    assert (unload["reason"], unload["outcome"]) == ("it errs", "ok")
+
+
+@in_virtual_time
+@pytest.mark.parametrize("reason", [7, True, b"bytes", "x" * 501])
+async def test_a_reason_that_cannot_be_kept_is_refused(reason: Parameter | bytes) -> None:
+    """What is no text, or longer than the audit keeps, is not cut but refused, by its name."""
+    house = House()
+    with pytest.raises(InvalidRequestError, match="parameter 'reason'"):
+        await house.service.load_model("digits_se", {"reason": reason}, CI)
+    assert [line["outcome"] for line in lines_of(house)] == ["invalid"]
 
 
 @in_virtual_time

@@ -1,3 +1,1 @@
-"use strict";
-
 SwaggerUIBundle({ url: "openapi.json", dom_id: "#api", deepLinking: true });

@@ -1,0 +1,164 @@
+// Questions to the gateway: addresses relative to the page, the token in a header, errors in words.
+
+import { useCallback, useEffect, useRef, useState } from "../vendor/vendor.js";
+
+const KEPT = "attnserve-token";
+
+/** What the gateway refused, or that it did not answer (status 0). */
+export class ApiError extends Error {
+  /** @param {string} message @param {number} status */
+  constructor(message, status) {
+    super(message);
+    this.name = "ApiError";
+    this.status = status;
+  }
+}
+
+/** Told when the gateway wants a token, or another one. */
+export const unauthorized = new EventTarget();
+
+/** The token of this tab, or "". @returns {string} */
+export function token() {
+  return sessionStorage.getItem(KEPT) ?? "";
+}
+
+/** Keep a token until the tab is closed; "" forgets it. @param {string} secret */
+export function keepToken(secret) {
+  if (secret) sessionStorage.setItem(KEPT, secret);
+  else sessionStorage.removeItem(KEPT);
+}
+
+/** A part of a path. @param {string} text @returns {string} */
+export function segment(text) {
+  return encodeURIComponent(text);
+}
+
+/**
+ * @typedef {object} Options
+ * @property {AbortSignal} [signal]
+ * @property {string} [ifMatch] the version that is to be changed, in quotes
+ * @property {Record<string, string>} [headers]
+ */
+
+/**
+ * Ask, and give whatever is answered with a good status.
+ *
+ * @param {string} method
+ * @param {string} path relative to the page
+ * @param {BodyInit | undefined} body
+ * @param {Options} [options]
+ * @returns {Promise<Response>}
+ * @throws {ApiError}
+ */
+export async function ask(method, path, body, { signal, ifMatch, headers = {} } = {}) {
+  const secret = token();
+  const all = {
+    ...headers,
+    ...(secret ? { Authorization: `Bearer ${secret}` } : {}),
+    ...(ifMatch ? { "If-Match": ifMatch } : {}),
+  };
+  let response;
+  try {
+    response = await fetch(path, { method, body, signal, headers: all, cache: "no-store", credentials: "same-origin" });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new ApiError("The gateway does not answer. Is it running, and is the network there?", 0);
+  }
+  if (response.ok) return response;
+  const refusal = new ApiError(await reason(response), response.status);
+  if (response.status === 401) unauthorized.dispatchEvent(new CustomEvent("asked", { detail: refusal.message }));
+  throw refusal;
+}
+
+/** Ask for a document. @param {string} path @param {Options} [options] @returns {Promise<any>} */
+export async function get(path, options) {
+  return (await ask("GET", path, undefined, { headers: { Accept: "application/json" }, ...options })).json();
+}
+
+/**
+ * Send a document. `etag` is the version that came of it, "" where there is none.
+ *
+ * @param {string} method @param {string} path @param {unknown} document @param {Options} [options]
+ * @returns {Promise<{body: any, etag: string}>}
+ */
+export async function send(method, path, document, options = {}) {
+  const headers = { "Content-Type": "application/json", Accept: "application/json", ...options.headers };
+  const response = await ask(method, path, JSON.stringify(document), { ...options, headers });
+  return { body: await response.json(), etag: response.headers.get("ETag") ?? "" };
+}
+
+/** Ask for a file. @param {string} path @param {Options} [options] @returns {Promise<Blob>} */
+export async function blob(path, options) {
+  return (await ask("GET", path, undefined, options)).blob();
+}
+
+/** @param {Response} response @returns {Promise<string>} */
+async function reason(response) {
+  const text = await response.text();
+  try {
+    const said = JSON.parse(text).error;
+    if (typeof said === "string" && said) return said;
+  } catch {
+    // a proxy's page, say: its status is all that can be told
+  }
+  return `The gateway answered ${response.status} ${response.statusText}`.trim();
+}
+
+/**
+ * @template T
+ * @typedef {object} Resource
+ * @property {T | null} value the last that came, also while a newer one is asked for or could not be had
+ * @property {Error | null} error of the last question
+ * @property {boolean} loading whether nothing has come yet
+ * @property {() => void} reload
+ */
+
+/**
+ * What a path answers, as a hook.
+ *
+ * @param {string | null} path null asks nothing
+ * @param {{every?: number}} [options] seconds after which it is asked again, while the page can be seen
+ * @returns {Resource<any>}
+ */
+export function useResource(path, { every = 0 } = {}) {
+  const [state, setState] = useState({
+    path,
+    value: /** @type {any} */ (null),
+    error: /** @type {Error | null} */ (null),
+  });
+  const [round, setRound] = useState(0);
+  const reload = useCallback(() => setRound((last) => last + 1), []);
+  const busy = useRef(false);
+
+  // `round` stands for "ask again"
+  useEffect(() => {
+    if (path === null) return undefined;
+    const aborter = new AbortController();
+    busy.current = true;
+    get(path, { signal: aborter.signal })
+      .then(
+        (value) => setState({ path, value, error: null }),
+        (error) => {
+          if (aborter.signal.aborted) return;
+          setState((last) => ({ path, value: last.path === path ? last.value : null, error }));
+        },
+      )
+      .finally(() => {
+        if (!aborter.signal.aborted) busy.current = false;
+      });
+    return () => aborter.abort();
+  }, [path, round]);
+
+  useEffect(() => {
+    if (!every || path === null) return undefined;
+    const timer = setInterval(() => {
+      if (!document.hidden && !busy.current) reload();
+    }, 1000 * every);
+    return () => clearInterval(timer);
+  }, [every, path, reload]);
+
+  const mine = state.path === path;
+  const value = mine ? state.value : null;
+  const error = mine ? state.error : null;
+  return { value, error, loading: path !== null && value === null && error === null, reload };
+}

@@ -1,0 +1,8 @@
+// What vendor.js exports; the types come with the packages.
+import type { VNode } from "preact";
+
+export { createContext, Fragment, render } from "preact";
+export type { ComponentChildren, VNode } from "preact";
+export { useCallback, useContext, useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+export { default as UPlot } from "uplot";
+export function html(strings: TemplateStringsArray, ...values: unknown[]): VNode;
