@@ -164,6 +164,28 @@ def test_all_that_a_design_can_say(page: Page, form: Locator, gateway: FakeGatew
     ]
 
 
+TEXTS = (
+    "true",
+    "no",
+    "1e3",
+    "a: b # c",
+    "- {x}",
+    '"\\n\\',
+    "'&*!|>%@`",
+    "\u2028\u0085\ufeff-\ufffe",
+    "Zo\u00eb \U0001f600",
+)
+
+
+def test_any_text_is_copied_as_yaml(page: Page, form: Locator) -> None:
+    """Whatever is written in it, the design that is copied reads as it was written."""
+    for text in TEXTS:
+        form.get_by_label("Description").fill(f"x{text}x")
+        assert shown_yaml(page)["description"] == f"x{text}x"
+        form.get_by_label("Alias").fill(f"{text}.")
+        assert shown_yaml(page)["alias"] == f"{text}.".strip("\u2028\ufeff")  # as JavaScript trims
+
+
 CHANGES: Sequence[tuple[str, Mapping[str, str]]] = (
     ("Paired", {"Margin": "2", "Alpha": "1"}),
     ("Split", {"Margin": "2", "Planned units": "50000", "Ramp": "50"}),

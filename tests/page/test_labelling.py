@@ -1,4 +1,4 @@
-"""Labels that are told in a browser: by key or by name, beside the image; and files that are saved from there."""
+"""Labels that are told in a browser: by key or by name, beside the image; and files that are saved there."""
 
 from __future__ import annotations
 

@@ -1,0 +1,61 @@
+// A long table that is sorted by its heads and shown from its beginning.
+
+import { html } from "../../vendor/vendor.js";
+import { useBeginning } from "./parts.js";
+
+/**
+ * @typedef {import("../../lib/ui.js").Column & {id: string, value: (row: any) => number | string | boolean | null}}
+ *   SortableColumn `value` is what rows are sorted by; null comes last
+ */
+
+const STEP = 50;
+
+/** @param {any[]} rows @param {SortableColumn} column @param {boolean} falling */
+export function sorted(rows, { value }, falling) {
+  const sign = falling ? -1 : 1;
+  return rows.toSorted((one, other) => {
+    const [a, b] = [value(one), value(other)];
+    if (a === null || b === null) return Number(a === null) - Number(b === null);
+    if (typeof a === "string") return sign * a.localeCompare(String(b), undefined, { numeric: true });
+    return sign * (Number(a) - Number(b));
+  });
+}
+
+/**
+ * @param {{caption: string, columns: SortableColumn[], rows: any[], rowKey: (row: any) => string, sort: string,
+ *   onSort: (sort: string) => void, what: string}} props `sort` is a column's id, with a "-" before it where it falls;
+ *   "" leaves the order as it is
+ */
+export function SortableTable({ caption, columns, rows, rowKey, sort, onSort, what }) {
+  const falling = sort.startsWith("-");
+  const by = columns.find(({ id }) => id === sort.replace(/^-/, ""));
+  const { shown, more } = useBeginning(by ? sorted(rows, by, falling) : rows, STEP, what);
+  return html`
+    <div class="scroll" role="region" aria-label=${caption} tabindex="0">
+      <table class="sortable">
+        <caption>${caption}</caption>
+        <thead><tr>${columns.map(
+          (column) => html`
+          <th key=${column.id} scope="col" class=${column.number ? "number" : ""}
+            aria-sort=${column === by ? (falling ? "descending" : "ascending") : undefined}>
+            <button type="button" onClick=${() => onSort(next(column, sort))}>${column.title}
+              <span aria-hidden="true">${column === by ? (falling ? "▼" : "▲") : "↕"}</span></button></th>`,
+        )}</tr></thead>
+        <tbody>${shown.map(
+          (row) =>
+            html`<tr key=${rowKey(row)}>${columns.map(({ cell, number, head }) =>
+              head
+                ? html`<th scope="row">${cell(row)}</th>`
+                : html`<td class=${number ? "number" : ""}>${cell(row)}</td>`,
+            )}</tr>`,
+        )}</tbody>
+      </table>
+    </div>
+    ${more}`;
+}
+
+/** Numbers fall at first, since the largest matter; then they rise; then the order is as it was. */
+function next(/** @type {SortableColumn} */ { id, number }, /** @type {string} */ sort) {
+  const order = number ? [`-${id}`, id, ""] : [id, `-${id}`, ""];
+  return order[(order.indexOf(sort) + 1) % order.length];
+}
