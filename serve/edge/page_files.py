@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -89,7 +90,8 @@ class PageFiles(StaticFiles):
             HTTPException: There is none of that name, or of no kind that is served.
         """
         kind = KINDS.get(PurePath(path).suffix)
-        if kind is None:
+        # By a way out of the folder and in again, a file would have names without end, and be kept by each.
+        if kind is None or os.pardir in PurePath(path).parts:
             raise HTTPException(404)
         kept = self._known(path) if scope["method"] == "GET" else None
         if kept is None:

@@ -97,7 +97,8 @@ def _place(origin: bytes) -> bytes:
 
 def _refusal(header: str, value: bytes) -> ForbiddenError:
     shown = show(value.decode("latin-1"))
+    hint = "; where this is its own page, the proxy before it must pass Host on" if header == "origin" else ""
     return ForbiddenError(
         f"{header}: is {shown}: a browser sent this for a page of another site, which may only read;"
-        " open the gateway's own page, or use a client that is no browser"
+        f" open the gateway's own page, or use a client that is no browser{hint}"
     )

@@ -105,11 +105,12 @@ def _opened(folder: Path, name: str) -> IO[bytes] | None:
     if not place.is_relative_to(folder.resolve(strict=True)):
         return None
     # A pipe must not hold us up, and what has become a link since is none of ours.
-    file = os.fdopen(os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-    found = os.fstat(file.fileno())
+    number = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    found = os.fstat(number)
+    # Asked before there is a file: of a folder there can be none, and nobody would close what was opened.
     if stat.S_ISREG(found.st_mode) and found.st_size <= MOST_BYTES:
-        return file
-    file.close()
+        return os.fdopen(number, "rb")
+    os.close(number)
     return None
 
 

@@ -43,7 +43,8 @@ class Headlines:
     async def of(self, experiments: Iterable[Experiment]) -> Mapping[str, Headline]:
         """By name, of those that are known or can be soon, the newest first; a draft has none.
 
-        Where the ledger does not answer, nothing is known.
+        Where the time was too short, it is what was last known of that version. Where the ledger does not
+        answer, nothing is known.
         """
         begun = sorted(
             (one for one in experiments if one.state is not State.DRAFT),
@@ -54,12 +55,11 @@ class Headlines:
             writes = await self._reports.recent_activity() if begun else {}
         except ServeError:  # the watch over the experiments has told it
             return {}
-        known = {one.name: self._reports.headline(one, writes.get(one.id, 0)) for one in begun}
-        missing = [one for one in begun if known[one.name] is None]
-        if missing:
-            await self._find(missing, writes)
-            known |= {one.name: self._reports.headline(one, writes.get(one.id, 0)) for one in missing}
-        return {name: headline for name, headline in known.items() if headline is not None}
+        last = self._reports.last_headline
+        missing = [one for one in begun if self._reports.headline(one, writes.get(one.id, 0)) is None]
+        if missing:  # those of which nothing is known come first: others, with traffic, are never done
+            await self._find(sorted(missing, key=lambda one: last(one) is not None), writes)
+        return {one.name: headline for one in begun if (headline := last(one))}
 
     async def _find(self, missing: Iterable[Experiment], writes: Mapping[int, int]) -> None:
         ends = self._clock() + BUDGET_S

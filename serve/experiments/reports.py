@@ -92,6 +92,11 @@ class Reports:
         state, headline = self._headlines.get(experiment.id, (None, None))
         return headline if state == (experiment.number, writes) else None
 
+    def last_headline(self, experiment: Experiment) -> Headline | None:
+        """What the newest report of that version says, whatever has been written since."""
+        state, headline = self._headlines.get(experiment.id, ((0, 0), None))
+        return headline if state[0] == experiment.number else None
+
     async def learn(self, experiment: Experiment, writes: int) -> None:
         """See to it that `headline` is known; raises as `recent_activity`."""
         if self.headline(experiment, writes) is None:

@@ -322,7 +322,10 @@ def test_three_arms_share_alpha_and_speak_through_the_least_known() -> None:
     ],
 )
 def test_arms_without_data(mode: str, metric: str) -> None:
-    """Before the start, before the first call, and while one arm has none: not enough data, no crash."""
+    """Before the start, before the first call, and while one arm has none: not enough data, and no crash.
+
+    Nor is anything said to be well before the first call.
+    """
     experiment = an_experiment(mode, primary_metric=metric, guardrails=[ERRORS, SLOW])
     draft = replace(experiment, state=State.DRAFT, phases=(), labels=())
     one_only = [split_arm(Truth(units=3), np.random.default_rng(1)), Count()]
@@ -332,6 +335,7 @@ def test_arms_without_data(mode: str, metric: str) -> None:
         assert report.verdict is Verdict.INSUFFICIENT_DATA
         assert report.comparisons[0].row.estimate is None
         assert {one.state for one in report.guardrails} == {Guard.INSUFFICIENT}
+        assert bool(report.health) is (evidence is half)
         json.dumps(report.to_json(), allow_nan=False)
 
 

@@ -111,6 +111,16 @@ async def test_a_file_is_sent_anew_when_it_changes(tmp_path: Path) -> None:
     assert changed.headers["etag"] != first.headers["etag"]
 
 
+async def test_a_file_has_one_name(tmp_path: Path) -> None:
+    """Each is kept for good: by ways out of the folder and in again it would have names without end."""
+    (tmp_path / "a.js").write_text("let a = 1;")
+    async with client(tmp_path) as door:
+        for path in (f"../{tmp_path.name}/a.js", f"{'../' * 40}{tmp_path.relative_to('/')}/a.js"):
+            answer = await door.get(f"/page/{path.replace('..', '%2e%2e')}")
+            assert answer.status_code == 404, path
+        assert (await door.get("/page/./a.js")).status_code == 200
+
+
 async def test_nothing_else_is_there(tmp_path: Path) -> None:
     """No other place, no folder, no document without a policy, no kind that is not the page's."""
     folder = tmp_path / "page"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from serve.core.access import Access, Role, Token
 from serve.core.card import AttentionBlock, ModelCard
 from serve.core.catalog import ModelState
 from serve.core.messages import ModelRef, Timings
+from serve.edge import page_rest
 from serve.edge.desk import Desk
 from serve.edge.limits import EdgeLimits
+from serve.edge.models_json import encode_model
 from serve.edge.page_parts import PageParts
 from serve.edge.rest_api import build_rest_app
 from serve.repository import Entry
@@ -166,6 +169,24 @@ async def test_a_hostile_signature_is_shown_as_far_as_it_goes(
     }  # fmt: skip
     assert len(answer.content) < 2000
     assert (await rest.get("/v1/models/digits/versions/3")).json()["labels"] == ["?"]
+
+
+async def test_cards_hold_nobody_up(
+    fake: FakeService, rest: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a hundred models take a fifth of a second: another thread writes them, not the requests'."""
+    writers: set[int] = set()
+
+    def noting(*known: Any, **how: Any) -> dict[str, Any]:  # noqa: ANN401  passed on
+        writers.add(threading.get_ident())
+        return encode_model(*known, **how)
+
+    monkeypatch.setattr(page_rest, "encode_model", noting)
+    fake.repository.put(Entry(ref=CARD.ref, state=ModelState.READY, card=CARD))
+    for path in ("/v1/models", "/v1/models/digits/versions/3"):
+        assert (await rest.get(path)).status_code == 200
+    assert writers
+    assert threading.get_ident() not in writers
 
 
 async def test_an_unknown_card_is_not_found(rest: httpx.AsyncClient) -> None:

@@ -66,6 +66,14 @@ async def test_whoever_is_not_another_site_passes(rest: httpx.AsyncClient, fake:
     assert len(fake.requests) == len(OURS)
 
 
+def test_a_proxy_that_changes_host_is_named() -> None:
+    """Over plain HTTP browsers send no Sec-Fetch-Site: our own page is then told apart by Host alone."""
+    behind = [(b"host", b"127.0.0.1:8000"), (b"origin", b"http://gateway.lan")]
+    with pytest.raises(ForbiddenError, match="the proxy before it must pass Host on"):
+        check_site(behind)
+    check_site([(b"host", b"gateway.lan"), behind[1]])
+
+
 async def test_reading_is_not_hindered(rest: httpx.AsyncClient) -> None:
     """A link from elsewhere opens the page, and another site cannot read what it loads."""
     for headers in FOREIGN:

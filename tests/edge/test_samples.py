@@ -111,6 +111,23 @@ async def test_nothing_else_is_there(tmp_path: Path) -> None:
             assert (answer.status_code, answer.json().keys()) == (404, {"error"}), name
 
 
+def test_nothing_stays_open(tmp_path: Path) -> None:
+    """Of what is shown and of what is not: else a folder in the folder would end the gateway in time."""
+    (tmp_path / "7-1.png").write_bytes(PNG)
+    (tmp_path / "folder-1.png").mkdir()
+    (tmp_path / "text-1.png").touch()
+    os.mkfifo(tmp_path / "pipe-1.png")
+    folder = SampleFolder(tmp_path)
+    opened = Path("/proc/self/fd")
+    before = set(opened.iterdir())
+    assert [one.name for one in folder.samples()] == ["7-1.png"]
+    assert folder.read("7-1.png").content == PNG
+    for name in ("folder-1.png", "text-1.png", "pipe-1.png"):
+        with pytest.raises(NotFoundError):
+            folder.read(name)
+    assert set(opened.iterdir()) == before
+
+
 async def test_a_link_within_the_folder_is_followed(tmp_path: Path) -> None:
     """As a volume of Kubernetes has them: each name links to a hidden folder beside it."""
     (tmp_path / "..2027").mkdir()

@@ -86,6 +86,23 @@ async def test_the_newest_come_first_and_the_others_later(tmp_path: Path, evalua
         assert set(await gateway.desk.headlines()) == set(names)
 
 
+async def test_traffic_takes_no_verdict_away(tmp_path: Path, evaluated: list[str]) -> None:
+    """What was last known is told until there is time, and what nothing is known of goes first."""
+    async with gateways(tmp_path) as (gateway,):
+        older = await gateway.started(name="older")
+        reports_ = gateway.desk.reports
+        gone = Headlines(reports_, clock=chain([0.0], repeat(headlines.BUDGET_S)).__next__)
+        busy = await gateway.started(name="busy")
+        await reports_.learn(busy, 0)
+        evaluated.clear()
+        gateway.ledger.records.write(calls(busy, 0, 30), [])
+        assert set(await gone.of([busy])) == {busy.name}
+        assert evaluated == []
+        one_look = chain([0.0, 0.0], repeat(headlines.BUDGET_S))
+        found = await Headlines(reports_, clock=one_look.__next__).of([busy, older])
+        assert (set(found), evaluated) == ({busy.name, older.name}, [older.name])
+
+
 async def test_few_are_evaluated_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many people look at the list, and nothing is evaluated twice for it."""
     async with gateways(tmp_path) as (gateway,):

@@ -84,6 +84,44 @@ def test_a_role_sees_what_it_may_not_do_and_why(page: Page, guarded: FakeGateway
     expect(page.get_by_text("Paused: version")).to_be_visible()
 
 
+def test_a_token_that_ends_costs_nothing_that_was_written(page: Page, guarded: FakeGateway) -> None:
+    """The dialog that asks for another one stays, says what is wrong, and leaves a form as it was."""
+    page.goto(f"{guarded.http}/#/models")
+    tokens = page.get_by_role("dialog", name="This gateway asks for a token")
+    expect(tokens).to_be_visible()
+    for _ in range(3):  # the browser itself closes a dialog at the second
+        page.keyboard.press("Escape")
+        expect(tokens).to_be_visible()
+    give_token(page, guarded.secret("operate"))
+    page.get_by_role("button", name=f"Load {MODEL}", exact=True).click()
+    form = page.get_by_role("dialog", name=f"Load {MODEL}?")
+    form.get_by_label("Reason").fill("it took long to say why")
+    page.evaluate("sessionStorage.setItem('attnserve-token', 'has-ended')")
+    form.get_by_role("button", name="Load").click()
+    for secret in ("guessed", guarded.secret("operate")):
+        expect(tokens.get_by_text("authorization:")).to_be_visible()
+        tokens.get_by_label("Token").fill(secret)
+        tokens.get_by_role("button", name="Use it").click()
+    expect(tokens).to_have_count(0)
+    expect(form.get_by_label("Reason")).to_have_value("it took long to say why")
+    form.get_by_role("button", name="Load").click()
+    expect(page.get_by_text(f"{MODEL} was loaded.")).to_be_visible()
+
+
+def test_what_cannot_be_a_token_is_not_sent(page: Page, guarded: FakeGateway) -> None:
+    """A letter that no header can hold is no reason to say that the gateway does not answer."""
+    page.goto(f"{guarded.http}/#/models")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/v1/" in request.url else None)
+    give_token(page, "schl\u00fcssel\u20ac")
+    field = page.get_by_role("dialog").get_by_label("Token")
+    assert field.evaluate("(input) => input.validity.patternMismatch")
+    assert asked == []
+    give_token(page, f"  {guarded.secret('infer')} ")
+    expect(page.get_by_role("banner")).to_contain_text("infer-person")
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"], ids=["same site", "another site"])
 @pytest.mark.parametrize("way", ["form", "fetch"])
 def test_another_sites_page_can_do_nothing(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from serve.core.experiment import State
 from serve.core.lifecycle import WAYS, Act
@@ -294,6 +294,39 @@ def test_wrong_input_is_named_at_its_field(
         assert "digits_se" not in {one["name"] for one in caller.get("/v1/experiments")["experiments"]}
 
 
+def test_no_share_is_rounded_in_silence(page: Page, form: Locator, watch: Watch) -> None:
+    """What is finer than 1/10 000 is refused at its field; what binary fractions cannot hold is exact."""
+    watch.allow("^answer: 400 to POST .*:plan")
+    form.get_by_label("Ramp").fill("33.335")
+    expect(plan_of(page)).to_contain_text("No plan: ramp: is 3333.5.")
+    for text, whole in (("0.29", 29), ("1.15", 115), ("64.01", 6401), ("99.99", 9999)):
+        form.get_by_label("Ramp").fill(text)
+        assert shown_yaml(page)["ramp"] == whole
+    arm(form, "Control").get_by_label("Weight").fill("50.001")
+    expect(form.get_by_text("The weights sum to 100.001 %, they must sum to 100 %.")).to_be_visible()
+
+
+def test_a_lost_answer_is_no_refusal(page: Page, form: Locator, gateway: FakeGateway, watch: Watch) -> None:
+    """The draft may have been made: the page does not say that it was not, and keeps what was typed."""
+    watch.allow("^failed: POST .*/v1/experiments: ")
+
+    def lose(route: Route) -> None:
+        if route.request.method == "POST":
+            route.fetch()
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/v1/experiments", lose)
+    form.get_by_label("Name", exact=True).fill("lost-answer")
+    form.get_by_label("Reason").fill(WHY)
+    form.get_by_role("button", name="Create a draft").click()
+    expect(form.get_by_role("alert")).to_contain_text("It is not known whether it was created")
+    expect(form.get_by_label("Name", exact=True)).to_have_value("lost-answer")
+    expect(form.get_by_role("button", name="Create a draft")).to_be_enabled()
+    assert known(gateway, "lost-answer")["state"] == "draft"
+
+
 def test_what_is_typed_survives_a_reload(page: Page, form: Locator) -> None:
     """Until one starts over; what a mode does not have goes with it."""
     form.get_by_role("radio", name="Split").check()
@@ -398,6 +431,35 @@ def test_two_tabs_cannot_undo_each_other(open_page: OpenPage, gateway: FakeGatew
     expect(first.get_by_role("button", name="Resume")).to_be_visible()
     now = known(gateway, name)
     assert (now["state"], now["version"], now["reason"]) == ("paused", 3, "first come")
+
+
+def test_a_dialog_stays_though_its_row_would_go(page: Page, gateway: FakeGateway, watch: Watch) -> None:
+    """Somebody else ended what the filter showed: the reader is told so, and loses nothing that was typed."""
+    watch.allow("^answer: 412 to POST .*:pause")
+    name = made(gateway, "ended-meanwhile", "start")
+    page.goto(f"{gateway.http}/#/experiments?state=running")
+    open_acts(page, name).get_by_role("button", name="Pause").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill("half a reason")
+    with Caller.to(gateway.http) as caller:
+        caller.send("POST", f"/v1/experiments/{name}:stop", {"reason": WHY})
+    dialog.get_by_role("button", name="Pause").click()
+    expect(listed(page, name)).to_contain_text("= Stopped")
+    expect(dialog.get_by_role("alert")).to_contain_text("Somebody else has changed it meanwhile")
+    expect(dialog.get_by_label("Reason")).to_have_value("half a reason")
+
+
+def test_the_focus_outlives_the_button_that_had_it(page: Page, gateway: FakeGateway) -> None:
+    """In the report a button goes with the state: whoever uses a keyboard stays where it was."""
+    name = made(gateway, "focus-stays", "start")
+    page.goto(f"{gateway.http}/#/experiments/{name}")
+    acts = page.get_by_role("group", name=f"What can be done to {name}")
+    acts.get_by_role("button", name="Stop").click()
+    page.get_by_role("dialog").get_by_label("Reason").fill(WHY)
+    page.get_by_role("dialog").get_by_role("button", name="Stop").click()
+    expect(acts.get_by_role("button")).to_have_count(0)
+    expect(acts).to_be_focused()
+    expect(page.get_by_text(re.compile("State ended: stopped, started "))).to_be_visible()
 
 
 def test_a_ramp_and_a_promotion_say_what_will_happen(page: Page, gateway: FakeGateway) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from itertools import islice
 
@@ -9,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.page.axe import axe
+from tests.page.browsing import Watch
 from tests.page.caller import Caller, Json, drawn, until
 from tests.page.gateways import FakeGateway
 
@@ -30,6 +32,41 @@ def waiting(caller: Caller, name: str) -> list[Json]:
     """Disagreements without a label."""
     found: list[Json] = caller.get(f"/v1/experiments/{name}/disagreements?unlabelled=true")["disagreements"]
     return found
+
+
+def test_no_label_is_lost_told_twice_or_told_by_accident(
+    page: Page, gateway: FakeGateway, contested: tuple[Caller, str], watch: Watch
+) -> None:
+    """After a lost answer it is told again; a wrong one can be corrected; a key held down answers once."""
+    watch.allow("^failed: POST .*/labels")
+    _, name = contested
+    told: list[Json] = []
+    receipts = iter(["", "duplicate", "invalid", "accepted", "accepted"])
+
+    def answer(route: Route) -> None:
+        told.append(json.loads(route.request.post_data or "")["labels"][0])
+        status = next(receipts)
+        receipt = {"status": status, "message": "said so"}
+        route.fulfill(json={"labels": [receipt]}) if status else route.abort()
+
+    page.route("**/labels", answer)
+    page.goto(f"{gateway.http}/#/experiments/{name}?tab=disagreements")
+    bench = page.get_by_role("group", name="What does this image show?")
+    bench.focus()
+    page.keyboard.press("1")
+    expect(page.get_by_role("alert")).to_contain_text("The gateway does not answer")
+    page.keyboard.press("1")
+    expect(page.get_by_text("was noted before, and counts.")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    page.keyboard.press("1")
+    expect(page.get_by_text("is not noted: said so.")).to_be_visible()
+    page.keyboard.down("1")
+    expect(page.get_by_text("is noted and counts from now on.")).to_be_visible()
+    page.keyboard.down("1")
+    page.keyboard.up("1")
+    page.keyboard.press("s")
+    expect(page.get_by_text("left to label. Skipped.")).to_be_visible()
+    assert [one["prediction"] for one in told] == [told[place]["prediction"] for place in (0, 0, 2, 2)]
 
 
 def test_labels_are_told_by_key_and_by_name(

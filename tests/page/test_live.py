@@ -300,3 +300,23 @@ def test_dashboards_are_linked_where_they_are(
     if links:
         expect(link).to_have_attribute("href", address)
         expect(link).to_have_attribute("rel", "noopener noreferrer")
+
+
+def test_fewer_figures_than_the_cursor_has_passed(page: Page, gateway: FakeGateway) -> None:
+    """A shorter window leaves no cursor behind its end; who leaves a chart sees its newest figures."""
+    page.clock.install()
+    page.route("**/v1/live?*", answering(told(points=200)))
+    page.goto(f"{gateway.http}/#/live?window=15&paused=1")
+    chart = page.get_by_role("img", name="Requests, images")
+    line = page.locator(".chart").filter(has=chart).locator(".at")
+    expect(line).to_contain_text(":")
+    newest = line.inner_text()
+    chart.focus()
+    page.keyboard.press("End")
+    page.evaluate("location.hash = '#/live?window=5&paused=1'")
+    expect(page.get_by_label("Window", exact=True)).to_have_value("5")
+    expect(line).to_have_text(newest)
+    page.keyboard.press("Home")
+    expect(line).not_to_have_text(newest)
+    page.get_by_label("Window", exact=True).focus()
+    expect(line).to_have_text(newest)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.e2e.demo import Demo
 from tests.e2e.stacks import Stack
@@ -312,3 +312,33 @@ def test_who_may_not_change_anything_is_told_why(
         )
         assert axe(page) == []
         page.get_by_role("link", name="digits_se:1").or_(page.get_by_role("link", name="All models")).click()
+
+
+def test_a_model_that_is_opened_has_the_focus(page: Page, gateway: FakeGateway) -> None:
+    """Its heading, as that of each view has it: not the place where its link was, which is gone."""
+    page.goto(f"{gateway.http}/#/models")
+    expect(page.get_by_role("heading", level=1)).not_to_be_focused()
+    for name in ("digits_sk", "Models"):
+        link = page.get_by_role("link", name=f"{name}:1" if name != "Models" else "All models")
+        link.focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", level=1, name=name)).to_be_focused()
+
+
+def test_an_answer_of_somebody_else_is_told_in_words(page: Page, gateway: FakeGateway) -> None:
+    """As of a proxy that asks for a login, with a good status."""
+    page.route("**/v1/models", lambda route: route.fulfill(body="<html>Log in", content_type="text/html"))
+    page.goto(f"{gateway.http}/#/models")
+    expect(page.get_by_role("alert")).to_contain_text("What answers here is not the gateway")
+
+
+def test_a_view_is_fetched_while_the_gateway_says_who_is_there(page: Page, gateway: FakeGateway) -> None:
+    """One after the other, they would take a round trip more."""
+    held: list[Route] = []
+    page.route("**/v1/me", lambda route: held.append(route))  # noqa: PLW0108  it is wrapped
+    with page.expect_response("**/models/view.js"):
+        page.goto(f"{gateway.http}/#/models")
+    expect(page.get_by_role("link", name="Models")).to_be_visible()
+    for route in held:
+        route.continue_()
+    expect(card(page, "digits_se")).to_be_visible()

@@ -240,3 +240,40 @@ def test_an_alias_is_asked_by_its_name(start_gateway: StartGateway, page: Page) 
     expect(card(page, "chosen").get_by_role("link")).to_have_text("digits_se version 2")
     expect(page.get_by_role("checkbox", name="chosen")).to_be_checked()
     assert "models=digits_plain%2Cchosen" in page.url
+
+
+def test_an_alias_of_what_was_never_ready_breaks_nothing(page: Page, gateway: FakeGateway) -> None:
+    """Of such a model nothing is known, not even its attention."""
+
+    def changed(route: Route) -> None:
+        document = route.fetch().json()
+        unknown = dict.fromkeys(("attention", "architecture", "recipe", "trained", "offers_attention"))
+        late = {
+            **document["models"][0],
+            **unknown,
+            "name": "late",
+            "state": "UNAVAILABLE",
+            "aliases": ["soon"],
+        }
+        route.fulfill(json={"models": [*document["models"], late]})
+
+    page.route("**/v1/models", changed)
+    page.route(
+        "**/models/soon/infer", lambda route: route.continue_(url=route.request.url.replace("soon", NAMES[0]))
+    )
+    page.goto(f"{gateway.http}/#/playground?models=soon&sample=7-0.png")
+    expect(card(page, "soon")).to_contain_text("unknown attention")
+    expect(card(page, "soon")).to_contain_text("round trip")
+
+
+def test_a_sample_that_was_lost_is_asked_for_again(page: Page, gateway: FakeGateway, watch: Watch) -> None:
+    """By a button beside the words that say why it is not there."""
+    watch.allow("^failed: GET .*/7-0.png")
+    page.route("**/7-0.png", lambda route: route.abort())
+    page.goto(f"{gateway.http}/#/playground?models=digits_se&sample=7-0.png")
+    alert = page.get_by_role("alert").filter(has_text="does not answer")
+    expect(alert).to_be_visible()
+    page.unroute("**/7-0.png")
+    alert.get_by_role("button", name="Try again").click()
+    expect(card(page, "digits_se")).to_contain_text("round trip")
+    expect(alert).to_have_count(0)

@@ -14,6 +14,7 @@ from serve.reporting.measure import measure
 from serve.reporting.metrics import metrics_table
 from serve.reporting.node import Node
 from serve.reporting.summary import badge_of, summary
+from serve.reporting.words import VERDICTS
 from tests.page.axe import axe
 from tests.page.browsing import Watch
 from tests.page.caller import Caller, Json
@@ -80,6 +81,45 @@ def test_health_comes_before_every_difference(page: Page, gateway: FakeGateway) 
     expect(warning).to_be_visible()
     page.get_by_role("tab", name="History").click()
     expect(warning).to_have_count(0)
+
+
+def test_verdicts_and_times_are_those_of_the_static_report(page: Page, gateway: FakeGateway) -> None:
+    """Whatever the verdict, and however long it runs: a start to come, ties of rounding, days."""
+    report = json.loads(json.dumps(example()))
+    started = next(one["effective_at"] for one in report["history"] if one["act"] == "start")
+    seconds = dict(zip(VERDICTS, (-2.0, 0.0, 900.0, 8_100.0, 172_799.0, 172_800.0, 194_400.0), strict=True))
+    for verdict, took in seconds.items():
+        report |= {"verdict": verdict, "at": started + took}
+        page.unroute_all()
+        show(page, gateway, report)
+        page.reload()
+        told = summary(Node(report), started)
+        top = page.get_by_role("region", name=VERDICTS[verdict].text)
+        for tile in told.tiles:
+            expect(top).to_contain_text(f"{tile.name}{tile.value}{tile.meaning}")
+
+
+def test_ten_arms_can_be_told_apart(page: Page, gateway: FakeGateway) -> None:
+    """Colours that are used again are dashed."""
+    report = json.loads(json.dumps(example()))
+    (curve, *_), (arm, *_) = report["latency_curves"], report["arms"]
+    names = [f"arm-{place}" for place in range(10)]
+    report["arms"] = [arm | {"name": name} for name in names]
+    report["latency_curves"] = [curve | {"arm": name} for name in names]
+    show(page, gateway, report, "latency")
+    swatches = page.get_by_role("figure").locator(".legend .swatch")
+    expect(swatches).to_have_count(10)
+    looks = swatches.evaluate_all("all => all.map((one) => one.className)")
+    assert len(set(looks)) == 10
+
+
+def test_a_promotion_is_told_the_verdict(page: Page, gateway: FakeGateway) -> None:
+    """From the report as from the list; an unknown tab is the first one, with its warning."""
+    report = example() | {"verdict": "broken", "state": "running"}
+    show(page, gateway, report, "nonsense")
+    expect(page.get_by_text("no difference below means anything until the cause is found")).to_be_visible()
+    page.get_by_role("button", name="Promote").click()
+    expect(page.get_by_role("dialog")).to_contain_text("The verdict is “Comparison broken” so far.")
 
 
 def test_tabs_go_by_arrow_keys_and_stand_in_the_address(page: Page, gateway: FakeGateway) -> None:

@@ -22,8 +22,10 @@ _MOST_UNEVEN = 0.1
 
 
 def health(study: Study) -> tuple[HealthRow, ...]:
-    """All checks, those of the whole comparison first."""
-    return tuple(_checks(study))
+    """All checks, those of the whole comparison first; none while there is nothing to check."""
+    rows = tuple(_checks(study))
+    seen = any(arm.count("calls") for arm in study.arms)
+    return rows if seen or any(row.state is not Health.OK for row in rows) else ()
 
 
 def broken(rows: Sequence[HealthRow], arm: str) -> bool:

@@ -1,7 +1,7 @@
 // The page: who is there, which view is shown. Views are fetched when they are first opened.
 
-import { ApiError, get, keepToken, token, unauthorized } from "./lib/api.js";
-import { href, useRoute } from "./lib/route.js";
+import { get, keepToken, token, unauthorized } from "./lib/api.js";
+import { href, parse, useRoute } from "./lib/route.js";
 import { SessionContext } from "./lib/session.js";
 import { Dialog, Field, Loading, Page, Problem } from "./lib/ui.js";
 import { html, render, useCallback, useEffect, useRef, useState } from "./vendor/vendor.js";
@@ -16,10 +16,15 @@ const VIEWS = [
   { id: "live", title: "Live", load: () => import("./live/view.js") },
 ];
 
+/** The view of a route; the first where it names none. @param {string[]} parts */
+function viewOf([name = VIEWS[0].id]) {
+  return VIEWS.find(({ id }) => id === name);
+}
+
 function App() {
   const { parts, query } = useRoute();
   const session = useMe();
-  const view = VIEWS.find(({ id }) => id === (parts[0] ?? VIEWS[0].id));
+  const view = viewOf(parts);
   const main = useRef(/** @type {HTMLElement | null} */ (null));
   /** @param {Event} event */
   const skip = (event) => {
@@ -62,8 +67,6 @@ function useMe() {
       setAsked(null);
     } catch (refused) {
       setError(/** @type {Error} */ (refused));
-      if (!(refused instanceof ApiError && refused.status === 401)) return;
-      setMe(null);
     }
   }, []);
   useEffect(() => {
@@ -72,10 +75,12 @@ function useMe() {
     reload();
     return () => unauthorized.removeEventListener("asked", want);
   }, [reload]);
-  const use = (/** @type {string} */ secret) => {
+  // A view stays with all that was written in it while a token that has ended is replaced; not when it is forgotten.
+  const use = async (/** @type {string} */ secret) => {
     keepToken(secret);
-    setMe(null);
-    return reload();
+    if (!secret) setMe(null);
+    await reload();
+    if (me) unauthorized.dispatchEvent(new Event("changed"));
   };
   return { me, error, asked, reload, use, close: () => setAsked(null) };
 }
@@ -113,11 +118,6 @@ function View({ view, parts, query }) {
       () => setError(new Error("This part of the page could not be fetched. Reload the page.")),
     );
   }, [view]);
-  // A change of the view is told by the focus; not the first one, which the browser tells by the page's title.
-  const opened = useRef(document.activeElement !== document.body);
-  useEffect(() => {
-    if (loaded && opened.current) document.getElementById("title")?.focus();
-  }, [loaded]);
   if (error) return html`<${Problem} error=${error} />`;
   return loaded
     ? html`<${loaded} parts=${parts} query=${query} />`
@@ -125,7 +125,7 @@ function View({ view, parts, query }) {
 }
 
 /** @param {{said: string, session: ReturnType<typeof useMe>}} props */
-function TokenDialog({ said, session: { me, use, close } }) {
+function TokenDialog({ said, session: { me, error, use, close } }) {
   const [secret, setSecret] = useState("");
   const [busy, setBusy] = useState(false);
   /** @param {Event} event */
@@ -139,16 +139,21 @@ function TokenDialog({ said, session: { me, use, close } }) {
     <${Dialog} title="This gateway asks for a token" onClose=${me ? close : () => {}}>
       <form onSubmit=${submitted}>
         <p>Kept in this tab until it is closed, and sent to this gateway only.</p>
-        <${Field} label="Token" error=${token() ? said : ""}>${(
+        <${Field} label="Token" error=${token() ? (error?.message ?? said) : ""}>${(
           /** @type {Record<string, unknown>} */ attributes,
         ) => html`
           <input ...${attributes} type="password" autocomplete="off" required value=${secret}
+            pattern="\\s*[!-~]+\\s*" title="Letters, digits and signs without spaces, as you were given it"
             onInput=${(/** @type {any} */ event) => setSecret(event.target.value)} />`}<//>
         <div class="actions"><button class="main" disabled=${busy}>Use it</button></div>
       </form>
     <//>`;
 }
 
+// Fetched while the gateway is asked who we are; whether it came, the view itself says.
+viewOf(parse(location.hash).parts)
+  ?.load()
+  .catch(() => {});
 const root = /** @type {HTMLElement} */ (document.getElementById("app"));
 root.replaceChildren();
 render(html`<${App} />`, root);

@@ -4,7 +4,7 @@ import { ApiError, segment, send } from "../lib/api.js";
 import { time } from "../lib/format.js";
 import { useSession } from "../lib/session.js";
 import { Confirm, Field } from "../lib/ui.js";
-import { html, useId, useRef, useState } from "../vendor/vendor.js";
+import { html, useEffect, useId, useRef, useState } from "../vendor/vendor.js";
 import { tenThousandths } from "./design.js";
 import { badgeOf } from "./report/words.js";
 
@@ -91,10 +91,11 @@ export const OFFERED = /** @type {Record<string, string[]>} */ ({
 /**
  * The buttons of an experiment, and the dialogs behind them.
  *
- * @param {{experiment: Experiment, onDone: () => void, compact?: boolean}} props `onDone` is called when something has
- *   changed, be it by us or by somebody else; `compact` hides the buttons behind one
+ * @param {{experiment: Experiment, onDone: () => void, onAsk?: () => void, compact?: boolean}} props `onDone` is called
+ *   when something has changed, be it by us or by somebody else; `onAsk` when a dialog opens, which goes with these
+ *   buttons; `compact` hides the buttons behind one
  */
-export function Acts({ experiment, onDone, compact = false }) {
+export function Acts({ experiment, onDone, onAsk, compact = false }) {
   const [open, setOpen] = useState(false);
   const [asked, setAsked] = useState(/** @type {{act: Act, seen: Experiment} | null} */ (null));
   const [said, setSaid] = useState(/** @type {{act: Act, made: Experiment} | null} */ (null));
@@ -105,6 +106,7 @@ export function Acts({ experiment, onDone, compact = false }) {
   const ask = (/** @type {Act} */ act) => {
     setSaid(null);
     setAsked({ act, seen: experiment });
+    onAsk?.();
   };
   const done = (/** @type {Experiment} */ made) => {
     if (asked) setSaid({ act: asked.act, made });
@@ -115,6 +117,10 @@ export function Acts({ experiment, onDone, compact = false }) {
       if (document.activeElement === document.body) group.current?.focus();
     });
   };
+  useEffect(() => {
+    // The button that had the focus goes with the state, once that is read anew.
+    if (said && document.activeElement === document.body) group.current?.focus();
+  }, [experiment.state]);
   const about = `${experiment.name}: `;
   return html`
     <div class=${compact ? "acts compact" : "acts"} role="group" tabindex="-1" ref=${group}

@@ -80,7 +80,7 @@ function Weights({ arms, even }) {
   const right = sum === 100;
   return html`
     <p class=${right ? "sum" : "sum wrong"} role="status">
-      ${Number.isNaN(sum) ? "A weight is no number." : `The weights sum to ${number(sum, 2)} %${right ? "" : ", they must sum to 100 %"}.`}
+      ${Number.isNaN(sum) ? "A weight is no number." : `The weights sum to ${number(sum, 6)} %${right ? "" : ", they must sum to 100 %"}.`}
     </p>
     ${isEqual(arms) ? null : html`<button type="button" onClick=${even}>Make them equal</button>`}`;
 }

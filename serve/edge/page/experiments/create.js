@@ -94,7 +94,8 @@ async function made(form, start) {
     const late = start ? await startRefused(name, reason, etag) : null;
     if (late) return late;
   } catch (error) {
-    return { message: `Not created: ${told(error)}`, errors: placed(told(error)).errors };
+    const said = unanswered(error) ? "It is not known whether it was created; the list will tell." : "Not created:";
+    return { message: `${said} ${told(error)}`, errors: placed(told(error)).errors };
   }
   forgetForm();
   go(reportParts(name));
@@ -107,15 +108,20 @@ async function startRefused(name, reason, ifMatch) {
     await send("POST", `v1/experiments/${segment(name)}:start`, { reason }, { ifMatch });
     return null;
   } catch (error) {
-    const message = `${name} is made, but not started: ${told(error)}`;
+    const said = unanswered(error) ? "it is not known whether it was started" : "not started";
+    const message = `${name} is made, but ${said}: ${told(error)}`;
     return { message, errors: placed(told(error)).errors, made: name };
   }
 }
 
 /** @param {unknown} error @returns {string} */
 function told(error) {
-  if (error instanceof ApiError) return error.message;
-  throw error;
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Whether no answer came, or not all of it: what was asked for may have been done. @param {unknown} error */
+function unanswered(error) {
+  return !(error instanceof ApiError && error.status);
 }
 
 function focusWrong() {

@@ -107,10 +107,13 @@ export function amount(text) {
   return text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text);
 }
 
-/** Per cent as a whole number of 1/10 000. @param {string} text */
+/** Per cent as 1/10 000. What is finer stays so, for the gateway to refuse it: nothing is rounded in silence.
+ *
+ * @param {string} text
+ */
 export function tenThousandths(text) {
   const value = amount(text);
-  return typeof value === "number" ? Math.round((value * WHOLE) / 100) : value;
+  return typeof value === "number" ? Number(((value * WHOLE) / 100).toPrecision(12)) : value;
 }
 
 /** Per cent as a share, without what division adds in the last digits. @param {string} text */

@@ -71,13 +71,21 @@ function Nothing({ may }) {
 /** @param {{all: Listed[], state: string, reload: () => void}} props */
 function Experiments({ all, state, reload }) {
   const [most, setMost] = useState(SHOWN);
-  const chosen = all.filter((one) => !state || one.state === state);
+  // The one that was acted upon here stays: its dialog, and what became of it, would go with it.
+  const [held, setHeld] = useState({ name: "", state });
+  const isHeld = (/** @type {Listed} */ { name }) => name === held.name && state === held.state;
+  const chosen = all.filter((one) => !state || one.state === state || isHeld(one));
   const newest = chosen.toSorted((one, other) => Date.parse(other.created_at) - Date.parse(one.created_at));
   return html`
     <${Filter} all=${all} state=${state} />
     ${newest.length ? null : html`<p>No experiment is in this state.</p>`}
     <ul class="experiments" aria-label="Experiments, the last changed first">
-      ${newest.slice(0, most).map((one) => html`<${Row} key=${one.name} one=${one} reload=${reload} />`)}
+      ${newest
+        .filter((one, at) => at < most || isHeld(one))
+        .map(
+          (one) => html`
+          <${Row} key=${one.name} one=${one} reload=${reload} onAsk=${() => setHeld({ name: one.name, state })} />`,
+        )}
     </ul>
     ${
       newest.length > most
@@ -109,8 +117,8 @@ function Choice({ value, state, children }) {
       <span>${children}</span></label>`;
 }
 
-/** @param {{one: Listed, reload: () => void}} props */
-function Row({ one, reload }) {
+/** @param {{one: Listed, reload: () => void, onAsk: () => void}} props */
+function Row({ one, reload, onAsk }) {
   const { text, tone } = word(STATES, one.state, { text: String(one.state), tone: /** @type {Tone} */ ("open") });
   return html`
     <li class="card">
@@ -118,7 +126,7 @@ function Row({ one, reload }) {
         <h2><a href=${href(reportParts(one.name))}><bdi>${one.name}</bdi></a></h2>
         <${Badge} tone=${tone}>${text}<//>
         <${Verdict} one=${one} />
-        <${Acts} experiment=${one} onDone=${reload} compact />
+        <${Acts} experiment=${one} onDone=${reload} onAsk=${onAsk} compact />
       </div>
       ${one.description ? html`<p class="asks"><bdi>${one.description}</bdi></p>` : null}
       ${one.sentence ? html`<p class="sentence">${one.sentence}</p>` : null}

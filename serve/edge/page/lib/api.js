@@ -14,7 +14,7 @@ export class ApiError extends Error {
   }
 }
 
-/** Told when the gateway wants a token, or another one. */
+/** Told "asked" when the gateway wants a token, or another one, and "changed" when another one has been tried. */
 export const unauthorized = new EventTarget();
 
 /** The token of this tab, or "". @returns {string} */
@@ -57,22 +57,43 @@ export async function ask(method, path, body, { signal, ifMatch, headers = {} } 
     ...(secret ? { Authorization: `Bearer ${secret}` } : {}),
     ...(ifMatch ? { "If-Match": ifMatch } : {}),
   };
-  let response;
+  const options = /** @type {const} */ ({ cache: "no-store", credentials: "same-origin" });
+  const response = await inWords(fetch(path, { method, body, signal, headers: all, ...options }), signal);
+  if (response.ok) return response;
+  const refusal = new ApiError(reason(response, await inWords(response.text(), signal)), response.status);
+  // A token that has been replaced since is refused in vain.
+  if (response.status === 401 && secret === token())
+    unauthorized.dispatchEvent(new CustomEvent("asked", { detail: refusal.message }));
+  throw refusal;
+}
+
+/**
+ * What comes, or in words why it does not; who has given up waiting knows why.
+ *
+ * @template T
+ * @param {Promise<T>} coming @param {AbortSignal} [signal] @returns {Promise<T>}
+ * @throws {ApiError}
+ */
+async function inWords(coming, signal) {
   try {
-    response = await fetch(path, { method, body, signal, headers: all, cache: "no-store", credentials: "same-origin" });
+    return await coming;
   } catch (error) {
     if (signal?.aborted) throw error;
+    if (error instanceof SyntaxError)
+      throw new ApiError("What answers here is not the gateway: its answer is no JSON. Is there a proxy between?", 0);
     throw new ApiError("The gateway does not answer. Is it running, and is the network there?", 0);
   }
-  if (response.ok) return response;
-  const refusal = new ApiError(await reason(response), response.status);
-  if (response.status === 401) unauthorized.dispatchEvent(new CustomEvent("asked", { detail: refusal.message }));
-  throw refusal;
+}
+
+/** The document of an answer. @param {Response} response @param {AbortSignal} [signal] @returns {Promise<any>} */
+export function json(response, signal) {
+  return inWords(response.json(), signal);
 }
 
 /** Ask for a document. @param {string} path @param {Options} [options] @returns {Promise<any>} */
 export async function get(path, options) {
-  return (await ask("GET", path, undefined, { headers: { Accept: "application/json" }, ...options })).json();
+  const response = await ask("GET", path, undefined, { headers: { Accept: "application/json" }, ...options });
+  return json(response, options?.signal);
 }
 
 /**
@@ -84,17 +105,17 @@ export async function get(path, options) {
 export async function send(method, path, document, options = {}) {
   const headers = { "Content-Type": "application/json", Accept: "application/json", ...options.headers };
   const response = await ask(method, path, JSON.stringify(document), { ...options, headers });
-  return { body: await response.json(), etag: response.headers.get("ETag") ?? "" };
+  return { body: await json(response, options.signal), etag: response.headers.get("ETag") ?? "" };
 }
 
 /** Ask for a file. @param {string} path @param {Options} [options] @returns {Promise<Blob>} */
 export async function blob(path, options) {
-  return (await ask("GET", path, undefined, options)).blob();
+  const response = await ask("GET", path, undefined, options);
+  return inWords(response.blob(), options?.signal);
 }
 
-/** @param {Response} response @returns {Promise<string>} */
-async function reason(response) {
-  const text = await response.text();
+/** @param {Response} response @param {string} text of it @returns {string} */
+function reason(response, text) {
   try {
     const said = JSON.parse(text).error;
     if (typeof said === "string" && said) return said;
@@ -102,6 +123,17 @@ async function reason(response) {
     // a proxy's page, say: its status is all that can be told
   }
   return `The gateway answered ${response.status} ${response.statusText}`.trim();
+}
+
+/** How often the token has changed while the caller is drawn, as a hook: what it refused is to be asked again. */
+export function useTokens() {
+  const [tokens, setTokens] = useState(0);
+  useEffect(() => {
+    const more = () => setTokens((last) => last + 1);
+    unauthorized.addEventListener("changed", more);
+    return () => unauthorized.removeEventListener("changed", more);
+  }, []);
+  return tokens;
 }
 
 /**
@@ -129,8 +161,9 @@ export function useResource(path, { every = 0 } = {}) {
   const [round, setRound] = useState(0);
   const reload = useCallback(() => setRound((last) => last + 1), []);
   const busy = useRef(false);
+  const tokens = useTokens();
 
-  // `round` stands for "ask again"
+  // `round` and `tokens` stand for "ask again"
   useEffect(() => {
     if (path === null) return undefined;
     const aborter = new AbortController();
@@ -147,7 +180,7 @@ export function useResource(path, { every = 0 } = {}) {
         if (!aborter.signal.aborted) busy.current = false;
       });
     return () => aborter.abort();
-  }, [path, round]);
+  }, [path, round, tokens]);
 
   useEffect(() => {
     if (!every || path === null) return undefined;

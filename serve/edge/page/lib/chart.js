@@ -194,10 +194,16 @@ export function LineChart(props) {
     plot.current?.setCursor({ left: plot.current.valToPos(x[next], "x"), top: 0 });
   };
 
-  const shown = at ?? x.length - 1;
+  const left = () => {
+    setAt(null);
+    plot.current?.setCursor({ left: -10, top: -10 });
+  };
+
+  const shown = Math.min(at ?? x.length, x.length - 1); // there may be fewer than there were
   return html`
     <figure class="chart">
-      <div class="plot" ref=${frame} role="img" aria-label=${title} tabindex="0" onKeyDown=${moved}></div>
+      <div class="plot" ref=${frame} role="img" aria-label=${title} tabindex="0" onKeyDown=${moved}
+        onBlur=${left}></div>
       <figcaption>
         <span class="at">${x.length ? `${props.xLabel}: ${xText(x[shown])}` : NOTHING}</span>
         <ul class="legend">${keys(props, shown).map(

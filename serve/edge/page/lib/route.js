@@ -58,6 +58,23 @@ export function set(changes, { replace = true } = {}) {
   }
 }
 
+let shown = location.hash;
+let opened = false;
+
+// Before the hook's own listeners, so that a view that is drawn by the change finds it noted.
+addEventListener("hashchange", () => {
+  const path = (/** @type {string} */ hash) => hash.split("?")[0];
+  if (path(location.hash) !== path(shown)) opened = true;
+  shown = location.hash;
+});
+
+/** Whether the reader has gone to another view since this was asked last. @returns {boolean} */
+export function takeOpened() {
+  const was = opened;
+  opened = false;
+  return was;
+}
+
 /** The route as a hook: the view is drawn again when it changes. */
 export function useRoute() {
   const [hash, setHash] = useState(location.hash);

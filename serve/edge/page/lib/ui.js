@@ -1,6 +1,7 @@
 // The parts that all views are made of.
 
 import { html, useEffect, useId, useRef, useState } from "../vendor/vendor.js";
+import { takeOpened } from "./route.js";
 
 /** @typedef {import("../vendor/vendor.js").ComponentChildren} Children */
 
@@ -10,11 +11,16 @@ export const SIGNS = { good: "✓", bad: "✕", warn: "!", even: "=", open: "…
 /** @typedef {keyof typeof SIGNS} Tone */
 
 /**
- * A view: its heading takes the focus when the view is opened, so that a screen reader says where one is.
+ * A view: its heading takes the focus when the reader has come from another one, so that a screen reader says where
+ * one is. The first view of all is told by the page's title.
  *
  * @param {{title: string, lead?: Children, actions?: Children, children?: Children}} props
  */
 export function Page({ title, lead, actions, children }) {
+  const heading = useRef(/** @type {HTMLHeadingElement | null} */ (null));
+  useEffect(() => {
+    if (takeOpened()) heading.current?.focus();
+  }, []);
   useEffect(() => {
     document.title = `${title} · attnserve`;
   }, [title]);
@@ -22,7 +28,7 @@ export function Page({ title, lead, actions, children }) {
     <div class="page">
       <header class="page-head">
         <div>
-          <h1 tabindex="-1" id="title"><bdi>${title}</bdi></h1>
+          <h1 tabindex="-1" id="title" ref=${heading}><bdi>${title}</bdi></h1>
           ${lead ? html`<p class="lead">${lead}</p>` : null}
         </div>
         ${actions ? html`<div class="actions">${actions}</div>` : null}
@@ -195,8 +201,16 @@ export function Dialog({ title, onClose, children }) {
     event.preventDefault();
     onClose();
   };
+  // The browser closes it at a second Escape, whatever was said to the first: one that has to stay is shown again.
+  const closed = () => {
+    if (!dialog.current) return; // it was closed since it is no longer drawn
+    onClose();
+    setTimeout(() => {
+      if (dialog.current?.open === false) dialog.current.showModal();
+    });
+  };
   return html`
-    <dialog ref=${dialog} aria-labelledby=${id} onCancel=${cancelled}>
+    <dialog ref=${dialog} aria-labelledby=${id} onCancel=${cancelled} onClose=${closed}>
       <h2 id=${id}>${title}</h2>
       ${children}
     </dialog>`;
@@ -231,18 +245,27 @@ export function Confirm({ title, act, reason = false, dangerous = false, onClose
   const [why, setWhy] = useState("");
   const [error, setError] = useState(/** @type {Error | null} */ (null));
   const [busy, setBusy] = useState(false);
+  const shown = useRef(true);
+  useEffect(
+    () => () => {
+      shown.current = false;
+    },
+    [],
+  );
   /** @param {Event} event */
   const submitted = async (event) => {
     event.preventDefault();
+    if (reason && !why.trim()) return setError(new Error("Give a reason: spaces alone tell nobody why."));
     setBusy(true);
     setError(null);
     try {
       await run(why.trim());
-      onClose();
+      if (shown.current) onClose(); // else what was closed early would close another one
     } catch (refused) {
       setError(/** @type {Error} */ (refused));
       setBusy(false);
     }
+    return undefined;
   };
   return html`
     <${Dialog} title=${title} onClose=${onClose}>

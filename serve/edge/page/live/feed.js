@@ -1,6 +1,6 @@
 // Asks the gateway what is new, every two seconds, for as long as the page can be seen.
 
-import { ApiError, get } from "../lib/api.js";
+import { ApiError, get, useTokens } from "../lib/api.js";
 import { useEffect, useRef, useState } from "../vendor/vendor.js";
 import { merged, sameProcess } from "./history.js";
 
@@ -54,6 +54,7 @@ export function isFinal({ status }) {
  */
 export function useFeed({ limit, paused }) {
   const [feed, setFeed] = useState(/** @type {Feed} */ ({ answer: null, error: null }));
+  const tokens = useTokens();
   const known = useRef({ answer: /** @type {Answer | null} */ (null), limit: 0 });
   useEffect(() => {
     const leaving = new AbortController();
@@ -85,6 +86,6 @@ export function useFeed({ limit, paused }) {
       leaving.abort();
       clearTimeout(timer);
     };
-  }, [limit, paused]);
+  }, [limit, paused, tokens]);
   return feed;
 }

@@ -2,7 +2,7 @@
 
 import { count, share } from "../lib/format.js";
 import { Table } from "../lib/ui.js";
-import { html, useId } from "../vendor/vendor.js";
+import { html, useId, useMemo } from "../vendor/vendor.js";
 
 const MOST_CLASSES = 20;
 const MOST_PAIRS = 25;
@@ -56,12 +56,7 @@ function total(cells) {
 
 /** @param {{labels: string[], rows: number[][]}} props */
 function Pairs({ labels, rows }) {
-  const pairs = rows
-    .flatMap((cells, truth) =>
-      cells.map((images, named) => ({ truth, named, images, of: truth === named ? 0 : total(cells) })),
-    )
-    .filter(({ images, of }) => images > 0 && of > 0)
-    .sort((one, other) => other.images - one.images);
+  const pairs = useMemo(() => confused(rows), [rows]);
   const columns = [
     { title: "True class", cell: (/** @type {Pair} */ { truth }) => html`<bdi>${labels[truth]}</bdi>`, head: true },
     { title: "Taken for", cell: (/** @type {Pair} */ { named }) => html`<bdi>${labels[named]}</bdi>` },
@@ -72,4 +67,13 @@ function Pairs({ labels, rows }) {
     <${Table} caption=${`The pairs that were confused most, ${Math.min(pairs.length, MOST_PAIRS)} of ${count(pairs.length)}`}
       columns=${columns} rows=${pairs.slice(0, MOST_PAIRS)}
       rowKey=${(/** @type {Pair} */ { truth, named }) => `${truth} ${named}`} empty="No image was confused." />`;
+}
+
+/** A thousand classes have a million cells. @param {number[][]} rows @returns {Pair[]} the most frequent first */
+function confused(rows) {
+  const pairs = rows.flatMap((cells, truth) => {
+    const of = total(cells);
+    return cells.flatMap((images, named) => (truth !== named && images > 0 ? [{ truth, named, images, of }] : []));
+  });
+  return pairs.sort((one, other) => other.images - one.images);
 }

@@ -90,6 +90,7 @@ function Card({ target, picture, run, outcome, told, shared }) {
 
 /** @param {any} card @returns {string} */
 function attention(card) {
+  if (!card.attention) return "unknown attention"; // it was never ready
   return card.attention === "none" ? "no attention" : `${card.attention.toUpperCase()} attention`;
 }
 

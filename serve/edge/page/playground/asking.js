@@ -1,6 +1,6 @@
 // One image to one model, and what came back.
 
-import { ask, get, segment } from "../lib/api.js";
+import { ask, get, json, segment } from "../lib/api.js";
 import { useEffect } from "../vendor/vendor.js";
 import { split } from "./gates.js";
 
@@ -66,7 +66,7 @@ async function question(picture, target, signal) {
   const { headers, body } = request(picture.blob, target.gates);
   const began = performance.now();
   const response = await ask("POST", inferPath(target), body, { headers, signal });
-  const reply = await response.json();
+  const reply = await json(response, signal);
   const ms = performance.now() - began;
   const outputs = /** @type {Map<string, any[]>} */ (
     new Map(reply.outputs.map((/** @type {any} */ output) => [output.name, output.data]))

@@ -104,7 +104,7 @@ export function Choices({ ready, targets, models }) {
 function Kind({ target: { card }, ready }) {
   if (!card) return html`<span class="note">by name</span>`;
   if (!ready) return html`<span class="note">alias of <bdi>${card.name}:${card.version}</bdi></span>`;
-  const words = card.attention === "none" ? "no attention" : card.attention.toUpperCase();
+  const words = card.attention === "none" ? "no attention" : card.attention?.toUpperCase();
   return html`
     <span class="note"><bdi>${words}</bdi></span>
     ${card.trained === false ? html` <${Badge} tone="warn">untrained<//>` : null}`;

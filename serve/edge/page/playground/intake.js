@@ -14,7 +14,7 @@ const SMALL = 128;
  * @param {{intake: ReturnType<typeof import("./picture.js").usePicture>, sample: string, samples: any[] | null}} props
  *   `samples` null where the gateway offers none
  */
-export function Intake({ intake: { picture, problem, loading, take }, sample, samples }) {
+export function Intake({ intake: { picture, problem, loading, take, again }, sample, samples }) {
   const over = useDropAndPaste(take);
   const input = useRef(/** @type {HTMLInputElement | null} */ (null));
   /** @param {any} event */
@@ -37,7 +37,7 @@ export function Intake({ intake: { picture, problem, loading, take }, sample, sa
         <input ref=${input} class="unseen" type="file" accept="image/*" aria-label="Image file" tabindex="-1"
           onChange=${picked} />
       </div>
-      ${problem ? html`<${Problem} error=${problem} />` : null}
+      ${problem ? html`<${Problem} error=${problem} retry=${again} />` : null}
       ${samples ? html`<${Samples} samples=${samples} chosen=${sample} />` : null}
     <//>`;
 }

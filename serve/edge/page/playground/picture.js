@@ -23,12 +23,15 @@ let kept = null;
 
 /**
  * @param {string} sample the one that the address names, or ""
- * @returns {{picture: Picture | null, problem: string, loading: boolean, take: (files: Iterable<File>) => void}}
+ * @returns {{picture: Picture | null, problem: string, loading: boolean, take: (files: Iterable<File>) => void,
+ *   again: (() => void) | undefined}} `again` asks for a sample that could not be had
  */
 export function usePicture(sample) {
   const [picture, setPicture] = useState(kept?.sample === sample ? kept : null);
   const [problem, setProblem] = useState("");
   const newest = useRef(0);
+  const [round, setRound] = useState(0);
+  const again = useCallback(() => setRound((last) => last + 1), []);
 
   const show = useCallback((/** @type {Picture | null} */ next, why = "") => {
     kept = next;
@@ -65,9 +68,10 @@ export function usePicture(sample) {
       (error) => aborter.signal.aborted || show(null, error.message),
     );
     return () => aborter.abort();
-  }, [sample, show]);
+  }, [sample, show, round]);
 
-  return { picture, problem, loading: sample !== "" && picture === null && problem === "", take };
+  const loading = sample !== "" && picture === null && problem === "";
+  return { picture, problem, loading, take, again: sample ? again : undefined };
 }
 
 /** @param {File} file @returns {Promise<Picture>} */

@@ -1,9 +1,9 @@
 // Playground: one image, several models side by side, and what their gates do with it.
 
-import { useResource } from "../lib/api.js";
+import { ApiError, useResource, useTokens } from "../lib/api.js";
 import { useSession } from "../lib/session.js";
 import { Loading, Page, Problem, Section } from "../lib/ui.js";
-import { html, useCallback, useMemo, useRef, useState } from "../vendor/vendor.js";
+import { html, useCallback, useEffect, useMemo, useRef, useState } from "../vendor/vendor.js";
 import { Answers } from "./answers.js";
 import { Choices, chosen, offered } from "./choices.js";
 import { Elsewhere } from "./elsewhere.js";
@@ -82,5 +82,10 @@ function useRun(picture) {
     () => Object.fromEntries(Object.entries(all).filter(([, outcome]) => outcome.run === run)),
     [all, run],
   );
+  const tokens = useTokens();
+  useEffect(() => {
+    const refused = Object.values(outcomes).some(({ error }) => error instanceof ApiError && error.status === 401);
+    if (tokens && refused) again();
+  }, [tokens]);
   return { run, outcomes, told, again };
 }

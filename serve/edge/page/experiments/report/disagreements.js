@@ -9,7 +9,7 @@ import { html, useState } from "../../vendor/vendor.js";
 import { Workbench } from "./labelling.js";
 import { Downloads, list, useBeginning } from "./parts.js";
 import { Picture } from "./picture.js";
-import { keyOf, useQueue } from "./queue.js";
+import { keyOf, NOTED, useQueue } from "./queue.js";
 
 /** @typedef {import("./figures.js").Json} Json */
 
@@ -91,7 +91,7 @@ function Rows({ rows, report, image, queue }) {
   const { shown, more } = useBeginning(rows, STEP, "images");
   const label = (/** @type {Json} */ row) => {
     const receipt = queue.receipts[keyOf(row)];
-    const text = row.label ?? (receipt?.status === "accepted" ? receipt.label : "");
+    const text = row.label ?? (receipt && NOTED.includes(receipt.status) ? receipt.label : "");
     if (text) return html`<bdi>${text}</bdi>`;
     if (receipt) return html`<span class="note">${receipt.message}</span>`;
     return html`<button type="button" onClick=${() => queue.choose(keyOf(row))}>Label this</button>`;

@@ -14,8 +14,11 @@ export function known(value) {
   return typeof value === "number" && Number.isFinite(value);
 }
 
-/** With so many digits after the point; what lies in the middle goes to the even one. @param {number} size */
-function rounded(/** @type {number} */ size, /** @type {number} */ digits) {
+/** With so many digits after the point; what lies in the middle goes to the even one.
+ *
+ * @param {number} size not less than 0 @param {number} digits
+ */
+export function rounded(size, digits) {
   const text = size.toFixed(digits);
   const exact = size.toFixed(Math.min(100, digits + 40));
   const tie = /^50*$/.test(exact.slice(exact.indexOf(".") + 1 + digits));

@@ -34,6 +34,7 @@ export function Workbench({ row, image, labels, busy, onLabel, onSkip }) {
   /** @param {KeyboardEvent} event */
   const pressed = (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.target instanceof HTMLInputElement) return;
+    if (event.repeat) return; // a key that is held down must not answer for the images that follow
     const answer = answers[Number(event.key) - 1];
     if (event.key === "s") done(onSkip);
     else if (answer) done(() => onLabel(answer.label));

@@ -1,6 +1,7 @@
 // How long the arms' calls took.
 
 import { LineChart } from "../../lib/chart.js";
+import { TONES } from "../../lib/chart_figures.js";
 import { ms } from "../../lib/format.js";
 import { set } from "../../lib/route.js";
 import { Section, Table } from "../../lib/ui.js";
@@ -68,7 +69,12 @@ function drawn(curves, chosen) {
     yRange: /** @type {[number, number]} */ ([0, 1.1]),
     across: [0.5, 0.9, 0.99].map((at) => ({ at, name: `p${100 * at}` })),
     series: [
-      ...shown.map(({ arm, tone, points }) => ({ name: arm, tone, values: along(points, x, "share") })),
+      ...shown.map(({ arm, tone, points }) => ({
+        name: arm,
+        tone,
+        dashed: tone >= TONES, // the colours are used again
+        values: along(points, x, "share"),
+      })),
       ...banded.flatMap(({ arm, tone, points }) => [
         { name: `${arm}, upper end`, tone, values: along(points, x, "high") },
         { name: `${arm}, lower end`, tone, values: along(points, x, "low") },

@@ -8,6 +8,10 @@ import { useCallback, useMemo, useState } from "../../vendor/vendor.js";
 
 /** After these an image has a label. */
 const SETTLED = ["accepted", "duplicate", "conflict"];
+/** After these it has the one that was told: the first answer may have been lost on its way. */
+export const NOTED = ["accepted", "duplicate"];
+/** After this another label can be told. */
+const WRONG = "invalid";
 
 /** The name of an image. @param {Json} row @returns {string} */
 export function keyOf({ prediction, item }) {
@@ -16,7 +20,8 @@ export function keyOf({ prediction, item }) {
 
 /** What became of a label, for people. @param {Receipt} receipt @returns {string} */
 export function told({ label, status, message }) {
-  return status === "accepted" ? `“${label}” is noted and counts from now on.` : `“${label}” is not noted: ${message}.`;
+  if (status === "accepted") return `“${label}” is noted and counts from now on.`;
+  return NOTED.includes(status) ? `“${label}” was noted before, and counts.` : `“${label}” is not noted: ${message}.`;
 }
 
 /**
@@ -45,7 +50,7 @@ export function useQueue(path, rows, onLabelled) {
         const { body } = await send("POST", `${path}/labels`, { labels: [{ prediction, item, label: text }] });
         const { status, message = "" } = body.labels[0];
         const receipt = { label: text, status, message };
-        setReceipts((last) => ({ ...last, [keyOf(current)]: receipt }));
+        if (status !== WRONG) setReceipts((last) => ({ ...last, [keyOf(current)]: receipt }));
         setSaid(told(receipt));
         if (SETTLED.includes(status)) onLabelled();
       } catch (refused) {

@@ -1,13 +1,16 @@
 // The top of a report: the verdict in one sentence, the rule that it follows, and the figures behind it.
 
+import { NOTHING } from "../../lib/format.js";
 import { Table, Tile } from "../../lib/ui.js";
 import { html } from "../../vendor/vendor.js";
-import { count, evidence, known, measure, setting } from "./figures.js";
+import { count, evidence, known, measure, rounded, setting } from "./figures.js";
 import { list, startOf } from "./parts.js";
 import { badgeOf, METRICS, word } from "./words.js";
 
 /** @typedef {import("./figures.js").Json} Json */
 
+/** Of more compared arms the sentence has too many words for large letters. */
+const FEW = 3;
 const DAY = 86_400;
 const HOUR = 3600;
 /** Metrics whose margin is one of percentage points; of the others it is a share. */
@@ -20,7 +23,7 @@ export function Verdict({ report }) {
   return html`
     <section class=${`card verdict ${badge.tone}`} aria-labelledby="verdict">
       <h2 id="verdict"><span aria-hidden="true">${badge.sign}</span> ${badge.text}</h2>
-      <p class="sentence"><bdi>${report.sentence || badge.meaning}</bdi></p>
+      <p class=${comparisons.length > FEW ? "sentence long" : "sentence"}><bdi>${report.sentence || badge.meaning}</bdi></p>
       <p class="note">${rule(report)}</p>
       <div class="tiles">${tiles(report).map(
         ({ name, value, meaning }) => html`
@@ -103,7 +106,8 @@ function effect(report, row) {
   ];
 }
 
-/** @param {number} seconds @returns {string} */
+/** @param {number} seconds less than none where the start is still to come @returns {string} */
 function lasting(seconds) {
-  return seconds < 2 * DAY ? `${(seconds / HOUR).toFixed(1)} hours` : `${(seconds / DAY).toFixed(1)} days`;
+  if (seconds < 0) return NOTHING;
+  return seconds < 2 * DAY ? `${rounded(seconds / HOUR, 1)} hours` : `${rounded(seconds / DAY, 1)} days`;
 }

@@ -77,12 +77,13 @@ export default function Report({ name, query }) {
     if (stale) experiment.reload();
   }, [stale, experiment.reload]);
 
-  const chosen = query.get("tab") ?? TABS[0].id;
+  const chosen = word(PANELS, query.get("tab"), null) ? String(query.get("tab")) : TABS[0].id;
+  const known = experiment.value && { ...experiment.value, verdict: report?.verdict };
   const distrusted = report?.verdict === "broken" && COMPARING.includes(chosen);
   const props = { report, name, query, labels: experiment.value?.labels ?? [], onLabelled: useLater(found.reload) };
   return html`
     <${Page} title=${name} lead=${report?.description ? html`<bdi>${report.description}</bdi>` : null}
-      actions=${experiment.value ? html`<${Acts} experiment=${experiment.value} onDone=${reloadBoth} />` : null}>
+      actions=${known ? html`<${Acts} experiment=${known} onDone=${reloadBoth} />` : null}>
       <div class="report">
       <div class="actions ways">
         <a href=${href(["experiments"])}>All experiments</a>
@@ -100,7 +101,7 @@ export default function Report({ name, query }) {
           choose=${(/** @type {string} */ tab) => set({ tab: tab === TABS[0].id ? null : tab })}>
           ${distrusted ? html`<${Broken} />` : null}
           <div class=${distrusted ? "distrusted" : ""}>
-            ${word(PANELS, chosen, PANELS.overview)(props)}
+            ${PANELS[chosen](props)}
           </div>
         <//>`
           : null
@@ -136,7 +137,7 @@ function About({ report }) {
           (<bdi>${arm.model}</bdi>, version <bdi>${arm.version}</bdi>)</li>`,
       )}
       <li>State <b>${word(STATES, report.state, report.state)}</b>${
-        started === null ? "" : html`, since ${time(started)}`
+        started === null ? "" : html`, started ${time(started)}`
       }</li>
       <li>Mode <b>${report.mode}</b>: ${word(MODES, report.mode, "")}</li>
       <li>Data up to <b>${time(report.at)}</b></li>
