@@ -6,10 +6,11 @@ import asyncio
 import gzip
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Final
+from types import MappingProxyType
+from typing import Final, TypeAlias
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -28,6 +29,7 @@ KINDS: Final[Mapping[str, str]] = {
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
 }
+Stamp: TypeAlias = tuple[tuple[int, int], ...]
 HTML: Final = "text/html; charset=utf-8"
 _ALREADY_SMALL: Final = frozenset({".png"})
 _HEADERS: Final[Mapping[str, str]] = {
@@ -47,25 +49,33 @@ class _Kept:
     """A file as it was at `stamp`, also compressed where that makes it smaller.
 
     Attributes:
-        place: Where it lies.
+        places: Where it lies, or what it is joined of.
         etag: Weak, since it stands for both.
-        stamp: When it was changed, in ns, and its size.
+        stamp: Of each place, when it was changed, in ns, and its size.
     """
 
-    place: Path
+    places: tuple[Path, ...]
     plain: bytes
     packed: bytes | None
     etag: str
-    stamp: tuple[int, int]
+    stamp: Stamp
 
 
 class PageFiles(StaticFiles):
     """ASGI application: the files of a folder and of those below it."""
 
-    def __init__(self, folder: Path | str) -> None:
-        """Read nothing yet."""
+    def __init__(
+        self, folder: Path | str, joined: Mapping[str, Sequence[str]] = MappingProxyType({})
+    ) -> None:
+        """Read nothing yet.
+
+        Args:
+            folder: What is served.
+            joined: Files that are asked for as one, by its name: before a page is drawn every request counts.
+        """
         super().__init__(directory=folder)
         self._folder = Path(folder)
+        self._joined = {name: tuple(self._folder / part for part in parts) for name, parts in joined.items()}
         self._kept: dict[str, _Kept] = {}
 
     async def page(self, name: str, request: Headers, policy: str) -> Response:
@@ -78,7 +88,7 @@ class PageFiles(StaticFiles):
         """
         kept = self._known(name)
         if kept is None:
-            kept = await asyncio.to_thread(self._read, name, self._folder / name)
+            kept = await asyncio.to_thread(self._read, name, (self._folder / name,))
         answer = _answer(kept, HTML, request)
         answer.headers["Content-Security-Policy"] = policy
         return answer
@@ -95,10 +105,13 @@ class PageFiles(StaticFiles):
             raise HTTPException(404)
         kept = self._known(path) if scope["method"] == "GET" else None
         if kept is None:
-            found = await super().get_response(path, scope)
-            if not isinstance(found, FileResponse):
-                return found
-            kept = await asyncio.to_thread(self._read, path, Path(found.path))
+            places = self._joined.get(path)
+            if places is None:
+                found = await super().get_response(path, scope)
+                if not isinstance(found, FileResponse):
+                    return found
+                places = (Path(found.path),)
+            kept = await asyncio.to_thread(self._read, path, places)
         return _answer(kept, kind, Headers(scope=scope))
 
     def is_not_modified(self, response_headers: Headers, request_headers: Headers) -> bool:  # noqa: ARG002  Starlette's names
@@ -109,15 +122,15 @@ class PageFiles(StaticFiles):
         """What is kept, unless it has changed; a look at it takes less than asking a thread to look."""
         kept = self._kept.get(path)
         try:
-            return kept if kept and kept.stamp == _stamp(kept.place) else None
+            return kept if kept and kept.stamp == _stamp(kept.places) else None
         except OSError:
             return None
 
-    def _read(self, path: str, place: Path) -> _Kept:
-        stamp, plain = _stamp(place), place.read_bytes()
-        packs = len(plain) >= MIN_BYTES and place.suffix not in _ALREADY_SMALL
+    def _read(self, path: str, places: tuple[Path, ...]) -> _Kept:
+        stamp, plain = _stamp(places), b"".join(place.read_bytes() for place in places)
+        packs = len(plain) >= MIN_BYTES and PurePath(path).suffix not in _ALREADY_SMALL
         kept = self._kept[path] = _Kept(
-            place=place,
+            places=places,
             plain=plain,
             packed=gzip.compress(plain, mtime=0) if packs else None,
             etag=f'W/"{hashlib.sha256(plain).hexdigest()[:32]}"',
@@ -126,9 +139,9 @@ class PageFiles(StaticFiles):
         return kept
 
 
-def _stamp(place: Path) -> tuple[int, int]:
-    found = place.stat()
-    return found.st_mtime_ns, found.st_size
+def _stamp(places: Sequence[Path]) -> Stamp:
+    found = [place.stat() for place in places]
+    return tuple((one.st_mtime_ns, one.st_size) for one in found)
 
 
 def _answer(kept: _Kept, kind: str, request: Headers) -> Response:

@@ -12,6 +12,9 @@ from serve.edge.page_files import PageFiles
 
 FOLDER = Path(__file__).parent / "page"
 
+# The page's rules, as one file; those of the parts that all views share come first.
+STYLES = ("base", "parts", "playground", "models", "experiments", "report", "live")
+
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -24,7 +27,7 @@ _DOCS_POLICY = _POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inl
 
 def add_pages(app: FastAPI) -> None:
     """Add the pages and the files that they load."""
-    files = PageFiles(FOLDER)
+    files = PageFiles(FOLDER, {"style.css": [f"style/{name}.css" for name in STYLES]})
 
     async def index(request: Request) -> Response:
         return await files.page("index.html", request.headers, _PAGE_POLICY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import mimetypes
+import re
 from pathlib import Path
 
 import httpx
@@ -12,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from serve.edge.page_files import PageFiles
-from serve.edge.pages import FOLDER
+from serve.edge.pages import FOLDER, STYLES
 
 GZIP = {"Accept-Encoding": "gzip, deflate, br"}
 PLAIN = {"Accept-Encoding": "identity"}
@@ -37,6 +38,42 @@ async def test_every_file_has_its_kind_and_stays_with_us(
         assert answer.content == (FOLDER / name).read_bytes(), name
         told = {key: answer.headers[key] for key in EXPECTED}
         assert told == EXPECTED | {"content-type": KINDS[Path(name).suffix]}, name
+
+
+async def test_all_styles_are_asked_for_as_one(rest: httpx.AsyncClient) -> None:
+    """None is forgotten; and a change of any of them shows."""
+    assert set(STYLES) == {path.stem for path in (FOLDER / "style").iterdir()}
+    style = await rest.get("/page/style.css", headers=PLAIN)
+    assert style.content == b"".join((FOLDER / f"style/{name}.css").read_bytes() for name in STYLES)
+    assert style.headers["content-type"] == KINDS[".css"]
+
+
+async def test_a_joined_file_changes_with_its_parts(tmp_path: Path) -> None:
+    """Asked for again, it is what the parts are now."""
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    app = Starlette(routes=[Mount("/page", PageFiles(tmp_path, {"all.css": ["a", "b"]}))])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as asker:
+        first = await asker.get("/page/all.css")
+        (tmp_path / "b").write_text("changed")
+        second = await asker.get("/page/all.css", headers={"If-None-Match": first.headers["etag"]})
+    assert (first.text, second.status_code, second.text) == ("ab", 200, "achanged")
+
+
+def test_the_first_view_is_fetched_at_once() -> None:
+    """The document names every module that the first view needs, and no other: none waits for another."""
+    needed, left = set[Path](), [FOLDER / "app.js", FOLDER / "playground/view.js"]
+    while left:
+        module = left.pop().resolve()
+        if module not in needed:
+            needed.add(module)
+            imports = re.findall(
+                r'^(?:import|export) [^;]*?from "(\.[^"]+)";$', module.read_text(), re.MULTILINE
+            )
+            left += [module.parent / name for name in imports]
+    page = (FOLDER / "index.html").read_text()
+    named = {*re.findall(r'rel="modulepreload" href="page/([^"]+)"', page), "app.js"}
+    assert named == {path.relative_to(FOLDER).as_posix() for path in needed}
 
 
 EXPECTED = {

@@ -68,8 +68,12 @@ def watch() -> Watch:
 
 
 @pytest.fixture
-def open_page(browser: Browser, watch: Watch) -> Iterator[OpenPage]:
-    """A function that opens a blank page in a context of its own, watched to the end of the test."""
+def open_page(browser: Browser, watch: Watch, start_gateway: StartGateway) -> Iterator[OpenPage]:
+    """A function that opens a blank page in a context of its own, watched to the end of the test.
+
+    A gateway of the test's own is named so that it ends after the pages that still ask it.
+    """
+    del start_gateway
     with ExitStack() as contexts:
         yield opener(browser, watch, contexts)
         watch.settle()

@@ -1,10 +1,10 @@
 // The page: who is there, which view is shown. Views are fetched when they are first opened.
 
-import { get, keepToken, token, unauthorized } from "./lib/api.js";
+import { ApiError, get, keepToken, token, unauthorized } from "./lib/api.js";
 import { href, parse, useRoute } from "./lib/route.js";
 import { SessionContext } from "./lib/session.js";
 import { Dialog, Field, Loading, Page, Problem } from "./lib/ui.js";
-import { html, render, useCallback, useEffect, useRef, useState } from "./vendor/vendor.js";
+import { html, render, useCallback, useLayoutEffect, useRef, useState } from "./vendor/vendor.js";
 
 /** @typedef {import("./lib/session.js").Me} Me */
 
@@ -20,6 +20,9 @@ const VIEWS = [
 function viewOf([name = VIEWS[0].id]) {
   return VIEWS.find(({ id }) => id === name);
 }
+
+/** Asked before anything is drawn. @type {{answer: Promise<Me> | null}} */
+const first = { answer: get("v1/me") };
 
 function App() {
   const { parts, query } = useRoute();
@@ -62,14 +65,18 @@ function useMe() {
   const [asked, setAsked] = useState(/** @type {string | null} */ (null));
   const reload = useCallback(async () => {
     try {
-      setMe(await get("v1/me"));
+      setMe(await (first.answer ?? get("v1/me")));
       setError(null);
       setAsked(null);
     } catch (refused) {
       setError(/** @type {Error} */ (refused));
+      // The first answer may be here before anybody listens.
+      if (refused instanceof ApiError && refused.status === 401) setAsked(refused.message);
+    } finally {
+      first.answer = null;
     }
   }, []);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const want = (/** @type {Event} */ event) => setAsked(/** @type {CustomEvent<string>} */ (event).detail);
     unauthorized.addEventListener("asked", want);
     reload();
@@ -112,7 +119,7 @@ function Header({ chosen, session: { me, use } }) {
 function View({ view, parts, query }) {
   const [loaded, setLoaded] = useState(/** @type {any} */ (null));
   const [error, setError] = useState(/** @type {Error | null} */ (null));
-  useEffect(() => {
+  useLayoutEffect(() => {
     view.load().then(
       (module) => setLoaded(() => module.default),
       () => setError(new Error("This part of the page could not be fetched. Reload the page.")),

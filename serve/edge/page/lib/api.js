@@ -1,6 +1,6 @@
 // Questions to the gateway: addresses relative to the page, the token in a header, errors in words.
 
-import { useCallback, useEffect, useRef, useState } from "../vendor/vendor.js";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "../vendor/vendor.js";
 
 const KEPT = "attnserve-token";
 
@@ -163,8 +163,8 @@ export function useResource(path, { every = 0 } = {}) {
   const busy = useRef(false);
   const tokens = useTokens();
 
-  // `round` and `tokens` stand for "ask again"
-  useEffect(() => {
+  // `round` and `tokens` stand for "ask again". Not after the next frame, as `useEffect` would have it.
+  useLayoutEffect(() => {
     if (path === null) return undefined;
     const aborter = new AbortController();
     busy.current = true;
