@@ -1,9 +1,8 @@
-// What the page uses of others' code, packed into one file by `make page`: no bundler stands between a reader
-// and our own modules, and the browser asks for one file where the packages have dozens.
+// What the page uses of others' code, packed by `make page`: no bundler stands between a reader and our own
+// modules, and the browser asks for one file where the packages have dozens.
 import { h } from "preact";
 import htm from "htm";
 
 export { createContext, Fragment, render } from "preact";
 export { useCallback, useContext, useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-export { default as UPlot } from "uplot";
 export const html = htm.bind(h);

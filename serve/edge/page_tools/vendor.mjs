@@ -1,4 +1,5 @@
-// Packs vendor.js into one file beside the licences of what is in it. With `--check` it only compares.
+// Packs vendor.js and uplot.js, each into one file, beside the licences of what is in them. With `--check` it
+// only compares.
 
 import { readFile, writeFile } from "node:fs/promises";
 import { build } from "esbuild";
@@ -8,7 +9,8 @@ const manifest = JSON.parse(await readFile(new URL("package.json", import.meta.u
 const names = Object.keys(manifest.dependencies).sort();
 
 const packed = await build({
-  entryPoints: ["vendor.js"],
+  entryPoints: ["vendor.js", "uplot.js"],
+  outdir: "packed", // named only; nothing is written there
   bundle: true,
   minify: true,
   format: "esm",
@@ -21,7 +23,10 @@ const licences = await Promise.all(names.map(async (name) => {
   const text = await readFile(new URL(`node_modules/${name}/LICENSE`, import.meta.url), "utf8");
   return `${name} ${manifest.dependencies[name]}\n\n${text.trim()}\n`;
 }));
-const made = { "vendor.js": packed.outputFiles[0].text, "LICENSES.txt": licences.join(`\n${"-".repeat(80)}\n\n`) };
+const made = {
+  ...Object.fromEntries(packed.outputFiles.map(({ path, text }) => [path.split("/").at(-1), text])),
+  "LICENSES.txt": licences.join(`\n${"-".repeat(80)}\n\n`),
+};
 
 for (const [file, text] of Object.entries(made)) {
   const place = new URL(file, OUT);

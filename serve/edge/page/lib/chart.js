@@ -1,6 +1,7 @@
 // Lines over a number or over time, drawn by uPlot; beside the picture the same figures stand in a table.
 
-import { html, UPlot, useEffect, useMemo, useRef, useState } from "../vendor/vendor.js";
+import { UPlot } from "../vendor/uplot.js";
+import { html, useEffect, useMemo, useRef, useState } from "../vendor/vendor.js";
 import { edgesOf, Figures, keys, TONES } from "./chart_figures.js";
 import { drawLines } from "./chart_lines.js";
 import { isRound, timeTicks } from "./chart_ticks.js";

@@ -4,5 +4,4 @@ import type { VNode } from "preact";
 export { createContext, Fragment, render } from "preact";
 export type { ComponentChildren, VNode } from "preact";
 export { useCallback, useContext, useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-export { default as UPlot } from "uplot";
 export function html(strings: TemplateStringsArray, ...values: unknown[]): VNode;

@@ -1,0 +1,2 @@
+// What uplot.js exports; the types come with the package.
+export { default as UPlot } from "uplot";
