@@ -1,10 +1,11 @@
 // The page: who is there, which view is shown. Views are fetched when they are first opened.
 
 import { ApiError, get, keepToken, token, unauthorized } from "./lib/api.js";
+import { Dialog, Field } from "./lib/dialog.js";
 import { href, parse, useRoute } from "./lib/route.js";
 import { SessionContext } from "./lib/session.js";
-import { Dialog, Field, Loading, Page, Problem } from "./lib/ui.js";
-import { html, render, useCallback, useLayoutEffect, useRef, useState } from "./vendor/vendor.js";
+import { Loading, Page, Problem } from "./lib/ui.js";
+import { html, render, useCallback, useErrorBoundary, useLayoutEffect, useRef, useState } from "./vendor/vendor.js";
 
 /** @typedef {import("./lib/session.js").Me} Me */
 
@@ -125,7 +126,12 @@ function View({ view, parts, query }) {
       () => setError(new Error("This part of the page could not be fetched. Reload the page.")),
     );
   }, [view]);
+  const [broken, mend] = useErrorBoundary();
   if (error) return html`<${Problem} error=${error} />`;
+  if (broken) {
+    const words = `This view cannot be drawn: ${broken.message ?? broken}. The others can.`;
+    return html`<${Page} title=${view.title}><${Problem} error=${words} retry=${mend} /><//>`;
+  }
   return loaded
     ? html`<${loaded} parts=${parts} query=${query} />`
     : html`<${Loading} what=${view.title.toLowerCase()} />`;

@@ -4,5 +4,15 @@ import { h } from "preact";
 import htm from "htm";
 
 export { createContext, Fragment, render } from "preact";
-export { useCallback, useContext, useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+export {
+  useCallback,
+  useContext,
+  useEffect,
+  useErrorBoundary,
+  useId,
+  useLayoutEffect,
+  useMemo,
+  useRef,
+  useState,
+} from "preact/hooks";
 export const html = htm.bind(h);

@@ -1,9 +1,9 @@
 // What can be done to an experiment in its state, each with a reason and a confirmation.
 
 import { ApiError, segment, send } from "../lib/api.js";
+import { Confirm, Field } from "../lib/dialog.js";
 import { time } from "../lib/format.js";
 import { useSession } from "../lib/session.js";
-import { Confirm, Field } from "../lib/ui.js";
 import { html, useEffect, useId, useRef, useState } from "../vendor/vendor.js";
 import { tenThousandths } from "./design.js";
 import { badgeOf } from "./report/words.js";

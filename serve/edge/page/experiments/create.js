@@ -1,9 +1,10 @@
 // Making an experiment of what stands in the form: checks that spare a question, and what the gateway refuses.
 
 import { ApiError, segment, send } from "../lib/api.js";
+import { Field } from "../lib/dialog.js";
 import { go, href } from "../lib/route.js";
 import { useSession } from "../lib/session.js";
-import { Field, Problem, Section } from "../lib/ui.js";
+import { Problem, Section } from "../lib/ui.js";
 import { html, useEffect, useState } from "../vendor/vendor.js";
 import { reportParts } from "./address.js";
 import { designOf } from "./design.js";

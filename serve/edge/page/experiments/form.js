@@ -1,6 +1,6 @@
 // The form's state, kept over a reload, and its controls.
 
-import { Field } from "../lib/ui.js";
+import { Field } from "../lib/dialog.js";
 import { createContext, html, useCallback, useContext, useEffect, useState } from "../vendor/vendor.js";
 import { emptyForm } from "./design.js";
 import { saidAt } from "./refusal.js";

@@ -1,9 +1,10 @@
 // A new experiment: the form, what it would need beside it, and the same as YAML.
 
 import { useResource } from "../lib/api.js";
+import { Confirm } from "../lib/dialog.js";
 import { href, set } from "../lib/route.js";
 import { useSession } from "../lib/session.js";
-import { Confirm, Copy, Page, Problem, Section } from "../lib/ui.js";
+import { Copy, Page, Problem, Section } from "../lib/ui.js";
 import { html, useEffect, useMemo } from "../vendor/vendor.js";
 import { Arms } from "./arms.js";
 import { Create, useCreating } from "./create.js";

@@ -1,8 +1,9 @@
 // What an experiment would need, beside the form: as the gateway plans it, asked again while one types.
 
 import { send, useResource } from "../lib/api.js";
+import { Field } from "../lib/dialog.js";
 import { count, NOTHING, number, significant } from "../lib/format.js";
-import { Field, Loading, Notice, Section, Table, Tile } from "../lib/ui.js";
+import { Loading, Notice, Section, Table, Tile } from "../lib/ui.js";
 import { html, useEffect, useState } from "../vendor/vendor.js";
 import { difference } from "./design.js";
 

@@ -14,6 +14,9 @@ export class ApiError extends Error {
   }
 }
 
+const PATIENCE_S = 30;
+const LATE = new ApiError(`The gateway has not answered for ${PATIENCE_S} seconds.`, 0);
+
 /** Told "asked" when the gateway wants a token, or another one, and "changed" when another one has been tried. */
 export const unauthorized = new EventTarget();
 
@@ -168,18 +171,23 @@ export function useResource(path, { every = 0 } = {}) {
     if (path === null) return undefined;
     const aborter = new AbortController();
     busy.current = true;
+    const late = setTimeout(() => aborter.abort(LATE), 1000 * PATIENCE_S);
     get(path, { signal: aborter.signal })
       .then(
         (value) => setState({ path, value, error: null }),
         (error) => {
-          if (aborter.signal.aborted) return;
+          if (aborter.signal.aborted && error !== LATE) return;
           setState((last) => ({ path, value: last.path === path ? last.value : null, error }));
         },
       )
       .finally(() => {
-        if (!aborter.signal.aborted) busy.current = false;
+        clearTimeout(late);
+        if (!aborter.signal.aborted || aborter.signal.reason === LATE) busy.current = false;
       });
-    return () => aborter.abort();
+    return () => {
+      clearTimeout(late);
+      aborter.abort();
+    };
   }, [path, round, tokens]);
 
   useEffect(() => {

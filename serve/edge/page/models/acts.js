@@ -1,8 +1,9 @@
 // Load, unload, point an alias here: each is asked again, with a reason.
 
 import { segment, send, useResource } from "../lib/api.js";
+import { Confirm } from "../lib/dialog.js";
 import { useSession } from "../lib/session.js";
-import { Confirm, Loaded, Notice } from "../lib/ui.js";
+import { Loaded, Notice } from "../lib/ui.js";
 import { html, useState } from "../vendor/vendor.js";
 import { PointDialog } from "./point.js";
 

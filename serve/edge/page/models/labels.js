@@ -1,8 +1,9 @@
 // The classes of a model; many can be searched.
 
+import { Field } from "../lib/dialog.js";
 import { count } from "../lib/format.js";
 import { set } from "../lib/route.js";
-import { Field, Section } from "../lib/ui.js";
+import { Section } from "../lib/ui.js";
 import { html } from "../vendor/vendor.js";
 
 const FEW = 12;

@@ -1,8 +1,9 @@
 // All models: compared in a table, each on a card of its own, and the aliases that point at them.
 
+import { Field } from "../lib/dialog.js";
 import { href, set } from "../lib/route.js";
 import { useSession } from "../lib/session.js";
-import { Field, Loaded, Notice, Page } from "../lib/ui.js";
+import { Loaded, Notice, Page } from "../lib/ui.js";
 import { html, useState } from "../vendor/vendor.js";
 import { Aliases, useAliases } from "./aliases.js";
 import { Card } from "./card.js";

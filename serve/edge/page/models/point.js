@@ -1,7 +1,8 @@
 // The dialog that makes an alias, or points it elsewhere; it says from where to where.
 
 import { segment, send, useResource } from "../lib/api.js";
-import { Confirm, Field, Problem } from "../lib/ui.js";
+import { Confirm, Field } from "../lib/dialog.js";
+import { Problem } from "../lib/ui.js";
 import { html, useId, useState } from "../vendor/vendor.js";
 import { address } from "./facts.js";
 

@@ -1,9 +1,10 @@
 // Who is asked: versions that are ready, and whatever else can be called by a name.
 
 import { useResource } from "../lib/api.js";
+import { Field } from "../lib/dialog.js";
 import { href, set } from "../lib/route.js";
 import { useSession } from "../lib/session.js";
-import { Badge, Field, Notice } from "../lib/ui.js";
+import { Badge, Notice } from "../lib/ui.js";
 import { html, useMemo, useState } from "../vendor/vendor.js";
 
 /** Of one image at a time. */

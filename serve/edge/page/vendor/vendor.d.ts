@@ -3,5 +3,5 @@ import type { VNode } from "preact";
 
 export { createContext, Fragment, render } from "preact";
 export type { ComponentChildren, VNode } from "preact";
-export { useCallback, useContext, useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+export { useCallback, useContext, useEffect, useErrorBoundary, useId, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 export function html(strings: TemplateStringsArray, ...values: unknown[]): VNode;

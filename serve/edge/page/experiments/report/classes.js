@@ -1,7 +1,8 @@
 // Where the arm gains or loses, by class.
 
+import { Field } from "../../lib/dialog.js";
 import { set } from "../../lib/route.js";
-import { Field, Section } from "../../lib/ui.js";
+import { Section } from "../../lib/ui.js";
 import { html } from "../../vendor/vendor.js";
 import { Confusions } from "./confusion.js";
 import { count, evidence, POINTS } from "./figures.js";

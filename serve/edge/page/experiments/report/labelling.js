@@ -1,7 +1,7 @@
 // Telling what an image shows, one after the other: with a click, with keys, or by name.
 
+import { Field } from "../../lib/dialog.js";
 import { share, time } from "../../lib/format.js";
-import { Field } from "../../lib/ui.js";
 import { html, useId, useRef, useState } from "../../vendor/vendor.js";
 import { Picture } from "./picture.js";
 
