@@ -2,6 +2,7 @@
 
 import { count, ms, NOTHING, share } from "../lib/format.js";
 import { set } from "../lib/route.js";
+import { orderOf, SortHead, sorted } from "../lib/sorting.js";
 import { Section } from "../lib/ui.js";
 import { html, useId } from "../vendor/vendor.js";
 import { accuracy, address, attentionName, details } from "./facts.js";
@@ -57,6 +58,7 @@ export function Compare({ models, scale, sort }) {
   const id = useId();
   const down = sort.startsWith("-");
   const chosen = COLUMNS.find((column) => column.id === sort.replace(/^-/, "")) ?? COLUMNS[0];
+  const by = down ? `-${chosen.id}` : chosen.id;
   const rows = sorted(models, chosen.by, down);
   const note = scale ? `Accuracy with its 95 % interval; the pictures go ${scaleInWords(scale)}.` : "";
   return html`
@@ -65,24 +67,14 @@ export function Compare({ models, scale, sort }) {
         <table class="compare">
           <caption class="unseen" id=${id}>Models compared; the buttons in its head sort the table</caption>
           <thead><tr>${COLUMNS.map(
-            (column) => html`<${Head} key=${column.id} column=${column} chosen=${column === chosen} down=${down} />`,
+            ({ id, title, number }) => html`
+            <${SortHead} key=${id} title=${title} number=${number} order=${orderOf(id, by)}
+              onSort=${() => set({ sort: by === id ? `-${id}` : id })} />`,
           )}</tr></thead>
           <tbody>${rows.map((model) => html`<${Row} key=${address(model)} model=${model} scale=${scale} />`)}</tbody>
         </table>
       </div>
     <//>`;
-}
-
-/** @param {{column: Column, chosen: boolean, down: boolean}} props */
-function Head({ column: { id, title, number }, chosen, down }) {
-  const order = chosen ? (down ? "descending" : "ascending") : undefined;
-  const next = chosen && !down ? `-${id}` : id;
-  return html`
-    <th scope="col" aria-sort=${order} class=${number ? "number" : ""}>
-      <button type="button" class="sort" onClick=${() => set({ sort: next })}>
-        ${title}<span aria-hidden="true">${order ? (down ? " ▼" : " ▲") : " ↕"}</span>
-      </button>
-    </th>`;
 }
 
 /** @param {{model: Model, scale: Scale | null}} props */
@@ -100,22 +92,4 @@ function Row({ model, scale }) {
       </td>
       ${COLUMNS.slice(3).map((column) => html`<td key=${column.id} class="number">${column.cell?.(model)}</td>`)}
     </tr>`;
-}
-
-/**
- * @param {Model[]} models
- * @param {(model: Model) => number | string | null} by
- * @param {boolean} down
- * @returns {Model[]}
- */
-function sorted(models, by, down) {
-  return models.toSorted((one, other) => {
-    const [left, right] = [by(one), by(other)];
-    if (left === null || right === null) return Number(left === null) - Number(right === null);
-    const order =
-      typeof left === "number" && typeof right === "number"
-        ? left - right
-        : String(left).localeCompare(String(right), "en", { numeric: true });
-    return down ? -order : order;
-  });
 }

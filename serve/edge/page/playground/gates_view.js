@@ -2,6 +2,7 @@
 
 import { share } from "../lib/format.js";
 import { set } from "../lib/route.js";
+import { save } from "../lib/save.js";
 import { Notice, Section, Table } from "../lib/ui.js";
 import { html, useMemo } from "../vendor/vendor.js";
 import { figures, OPEN, SHUT } from "./gates.js";
@@ -59,7 +60,7 @@ function Drawn({ gated, sorted }) {
     <p class="note">Entropy: 1 undecided, 0 decided. Saturated: share of the channels whose gate is below ${SHUT} or
       above ${OPEN}; of branches, whose largest weight is above ${OPEN}. Channels of two nets are not the same features:
       compare the shape, sorted, rather than channel by channel.</p>
-    <p><button type="button" onClick=${() => save(gated)}>Save the gates as JSON</button></p>`;
+    <p><button type="button" onClick=${() => saveGates(gated)}>Save the gates as JSON</button></p>`;
 }
 
 /** @param {import("./gates.js").Block} block */
@@ -110,12 +111,7 @@ function Branches({ count }) {
 }
 
 /** @param {Asked[]} gated */
-function save(gated) {
+function saveGates(gated) {
   const models = gated.map(({ answer: { model, version, blocks } }) => ({ model, version, blocks }));
-  const url = URL.createObjectURL(new Blob([JSON.stringify({ models })], { type: "application/json" }));
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = "gates.json";
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(url), 1000);
+  save(new Blob([JSON.stringify({ models })], { type: "application/json" }), "gates.json");
 }

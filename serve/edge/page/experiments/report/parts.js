@@ -1,6 +1,7 @@
 // What the tabs of a report share.
 
 import { blob } from "../../lib/api.js";
+import { save } from "../../lib/save.js";
 import { Problem } from "../../lib/ui.js";
 import { html, useState } from "../../vendor/vendor.js";
 import { alertOf } from "./words.js";
@@ -62,16 +63,6 @@ export function Choice({ label, value, options, choose }) {
         ${options.map(([id, name]) => html`<option key=${id} value=${id}>${name}</option>`)}
       </select>
     </label>`;
-}
-
-/** Put a file where the reader's browser keeps what it saves. @param {Blob} file @param {string} name */
-export function save(file, name) {
-  const url = URL.createObjectURL(file);
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
 /**

@@ -1,5 +1,6 @@
 // A long table that is sorted by its heads and shown from its beginning.
 
+import { orderOf, SortHead, sorted } from "../../lib/sorting.js";
 import { html } from "../../vendor/vendor.js";
 import { useBeginning } from "./parts.js";
 
@@ -10,17 +11,6 @@ import { useBeginning } from "./parts.js";
 
 const STEP = 50;
 
-/** @param {any[]} rows @param {SortableColumn} column @param {boolean} falling */
-export function sorted(rows, { value }, falling) {
-  const sign = falling ? -1 : 1;
-  return rows.toSorted((one, other) => {
-    const [a, b] = [value(one), value(other)];
-    if (a === null || b === null) return Number(a === null) - Number(b === null);
-    if (typeof a === "string") return sign * a.localeCompare(String(b), undefined, { numeric: true });
-    return sign * (Number(a) - Number(b));
-  });
-}
-
 /**
  * @param {{caption: string, columns: SortableColumn[], rows: any[], rowKey: (row: any) => string, sort: string,
  *   onSort: (sort: string) => void, what: string}} props `sort` is a column's id, with a "-" before it where it falls;
@@ -29,17 +19,15 @@ export function sorted(rows, { value }, falling) {
 export function SortableTable({ caption, columns, rows, rowKey, sort, onSort, what }) {
   const falling = sort.startsWith("-");
   const by = columns.find(({ id }) => id === sort.replace(/^-/, ""));
-  const { shown, more } = useBeginning(by ? sorted(rows, by, falling) : rows, STEP, what);
+  const { shown, more } = useBeginning(by ? sorted(rows, by.value, falling) : rows, STEP, what);
   return html`
     <div class="scroll" role="region" aria-label=${caption} tabindex="0">
-      <table class="sortable">
+      <table>
         <caption>${caption}</caption>
         <thead><tr>${columns.map(
           (column) => html`
-          <th key=${column.id} scope="col" class=${column.number ? "number" : ""}
-            aria-sort=${column === by ? (falling ? "descending" : "ascending") : undefined}>
-            <button type="button" onClick=${() => onSort(next(column, sort))}>${column.title}
-              <span aria-hidden="true">${column === by ? (falling ? "▼" : "▲") : "↕"}</span></button></th>`,
+          <${SortHead} key=${column.id} title=${column.title} number=${column.number} order=${orderOf(column.id, sort)}
+            onSort=${() => onSort(next(column, sort))} />`,
         )}</tr></thead>
         <tbody>${shown.map(
           (row) =>
