@@ -123,6 +123,7 @@ def _commands(addresses: Addresses, route: Route, models: Sequence[str]) -> list
     bare = "-H 'Inference-Header-Content-Length: 0' -H 'Accept: application/json'"
     lines = [
         "",
+        f"page     {addresses.http}     (try the models, compare them, watch them, in a browser)",
         f"REST     {addresses.http}     docs: {addresses.http}/docs",
         f"gRPC     {addresses.grpc}     (Open Inference Protocol v2: tritonclient works unchanged)",
         f"metrics  {addresses.metrics}",

@@ -72,7 +72,6 @@ SHOTS: Final = (
     Shot(name="playground", view=f"playground?models={MODELS}&sample=8-2.png", text="digits_sk", height=1160),
     Shot(name="models", view="models", text="digits_se"),
     Shot(name="report", view="experiments/{simulated}", text="SIMULATED DATA", height=1500),
-    Shot(name="live", view="live", text="digits_eca", height=1000),
     Shot(name="live-dark", view="live", text="digits_eca", height=1000, theme="dark"),
 )
 
