@@ -12,6 +12,7 @@ import pytest
 
 from loadtests.soak import encode, replies
 from loadtests.soak.account import Account, differences
+from loadtests.soak.drive import Course
 from loadtests.soak.fakes import FAULTS, card_of
 from loadtests.soak.faults import ALL_ENGINES, Fault, FaultKind, Saboteur, schedule
 from loadtests.soak.flaws import CORRUPT, FLAWS, TOO_LARGE, UNREADABLE, Flaw
@@ -20,6 +21,7 @@ from loadtests.soak.judge import OPEN, UNCOUNTED, End, Ending, judge
 from loadtests.soak.latency import Latencies
 from loadtests.soak.questions import Question, Way, draw
 from loadtests.soak.replies import Answer, Broken, Expired, HungUp, Refusal, Reply, Silence
+from loadtests.soak.report import Plan, conclude
 from loadtests.soak.stocks import fake_stock
 from loadtests.traffic.wire import HEADER_LENGTH
 from serve.core.answer import compose
@@ -407,3 +409,13 @@ async def test_one_engine_is_always_well() -> None:
     assert engines.most == 2
     assert engines.broken == set()
     assert engines.outages == saboteur.done["outage"]
+
+
+@pytest.mark.parametrize(("tasks", "kept"), [(9, True), (90, False)])
+def test_what_is_left_at_rest_is_a_leak(tasks: int, *, kept: bool) -> None:
+    """However short the run: the gateway's tasks after the last request, less those before the first."""
+    course = Course(account=Account(requests=1), samples=samples(0.0), seconds=1.0)
+    course.rests = [replace(course.samples[0], tasks=count) for count in (5, tasks)]
+    plan = Plan(requests=1, engine="fake", seed=1, workers=1, faults=())
+    checks = {check.what: check.kept for check in conclude(plan, course, {}).checks}
+    assert checks["tasks at rest: after less before"] is kept
