@@ -46,6 +46,7 @@ def listening(pid: int) -> set[tuple[str, int]]:
     }
 
 
+@pytest.mark.slow
 async def test_torchserve_starts_alone_and_leaves_nothing(tmp_path: Path) -> None:
     """It listens on loopback only, hands its token to its owner only, and is gone within 8 seconds."""
     supervisor = Supervisor(tmp_path)
@@ -216,6 +217,7 @@ def killed_gateway(run_dir: Path) -> tuple[int, Path]:
     return int(line.split()[1]), Path(line.split()[2])
 
 
+@pytest.mark.slow
 async def test_torchserve_does_not_outlive_a_killed_gateway(tmp_path: Path) -> None:
     """After SIGKILL the kernel ends Java, and the next gateway sweeps the private folder."""
     java, private = await asyncio.to_thread(killed_gateway, tmp_path / "killed")

@@ -28,6 +28,7 @@ def taken() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_a_busy_port(start_stack: StartStack, taken: int) -> None:
     """Exit code 2 before anything is started, and the setting that would mend it, for each of the ports."""
     settings = ("http_port", "grpc_port", "metrics_port")

@@ -85,6 +85,7 @@ def _open(urls: list[str], together: Barrier) -> None:
         database.close()
 
 
+@pytest.mark.slow
 def test_new_files_may_be_opened_at_once(tmp_path: Path) -> None:
     """Of three processes that make the same file, none is told that another just reads its log."""
     files = [f"sqlite:///{tmp_path / str(number)}.db" for number in range(40)]
