@@ -98,6 +98,7 @@ async def test_a_body_byte_by_byte(target: Target, beside: Neighbour) -> None:
     assert beside.answers
 
 
+@pytest.mark.slow
 async def test_an_answer_that_is_not_taken(target: Target, beside: Neighbour) -> None:
     """Who does not read is cut off after `body_timeout_s`, and what was meant for him is dropped."""
     sock = socket.socket()
