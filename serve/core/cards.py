@@ -57,9 +57,12 @@ def share(value: object) -> float | None:
 
 def interval(value: object) -> list[float] | None:
     """Two shares, the lower one first."""
-    ends = [share(end) for end in value] if isinstance(value, list) and len(value) == 2 else []  # noqa: PLR2004  both ends
-    found = [end for end in ends if end is not None]
-    return found if len(found) == 2 and found[0] <= found[1] else None  # noqa: PLR2004  as above
+    match value:
+        case [first, second] if isinstance(value, list):
+            low, high = share(first), share(second)
+            return None if low is None or high is None or low > high else [low, high]
+        case _:
+            return None
 
 
 # What a card is expected to say of its net; all else of it is free.
@@ -89,12 +92,12 @@ class _Room:
             raise _TooLargeError
 
 
-def bounded(value: object) -> Any:  # noqa: ANN401  whatever JSON holds
+def bounded(value: object) -> object:
     """A free value, or None where it is too large or too deep; odd values within it are None."""
     return _measured(value)[0]
 
 
-def _measured(value: object) -> tuple[Any, int]:
+def _measured(value: object) -> tuple[object, int]:
     """The same, and how much it takes."""
     room = _Room(MOST_OF_A_VALUE)
     try:
@@ -104,7 +107,7 @@ def _measured(value: object) -> tuple[Any, int]:
     return found, MOST_OF_A_VALUE - room.left
 
 
-def _read(value: object, room: _Room, deep: int) -> Any:  # noqa: ANN401  whatever JSON holds
+def _read(value: object, room: _Room, deep: int) -> object:
     room.take(1 + min(len(value), MOST_CHARACTERS) if isinstance(value, str) else 1)
     if deep == 0:
         raise _TooLargeError
@@ -145,7 +148,7 @@ def _texts(values: Iterable[str]) -> list[str]:
     return [found for value in values if (found := text(value))]
 
 
-def _parity(card: ModelCard) -> Any:  # noqa: ANN401  whatever JSON holds
+def _parity(card: ModelCard) -> object:
     said = card.signature.get("parity")
     return bounded(said) if isinstance(said, Mapping) else None
 

@@ -67,7 +67,7 @@ class PageRest:
         """Every version that is known, ready or not, with its card and what it has done."""
         cards = self._service.cards
         found = cards.all()
-        # In a thread: a hundred with much on their cards take 0.2 s.
+        # In a thread: a hundred with much on their cards would hold up other callers.
         encoded = await asyncio.to_thread(lambda: [encode_model(known, cards.since) for known in found])
         return JSONResponse({"models": encoded})
 

@@ -110,16 +110,24 @@ export function Table({ caption, columns, rows, rowKey = inOrder, hidden = false
         <thead><tr>${columns.map(
           ({ title, number }) => html`<th scope="col" class=${number ? "number" : ""}>${title}</th>`,
         )}</tr></thead>
-        <tbody>${rows.map(
-          (row, index) =>
-            html`<tr key=${rowKey(row, index)}>${columns.map(({ cell, number, head }) =>
-              head
-                ? html`<th scope="row">${cell(row)}</th>`
-                : html`<td class=${number ? "number" : ""}>${cell(row)}</td>`,
-            )}</tr>`,
-        )}</tbody>
+        <${Rows} columns=${columns} rows=${rows} rowKey=${rowKey} />
       </table>
     </div>`;
+}
+
+/**
+ * The body of a table.
+ *
+ * @param {{columns: Column[], rows: any[], rowKey: (row: any, index: number) => string}} props
+ */
+export function Rows({ columns, rows, rowKey }) {
+  return html`
+    <tbody>${rows.map(
+      (row, index) =>
+        html`<tr key=${rowKey(row, index)}>${columns.map(({ cell, number, head }) =>
+          head ? html`<th scope="row">${cell(row)}</th>` : html`<td class=${number ? "number" : ""}>${cell(row)}</td>`,
+        )}</tr>`,
+    )}</tbody>`;
 }
 
 /** @param {unknown} _row @param {number} index */

@@ -1,6 +1,7 @@
 // A long table that is sorted by its heads and shown from its beginning.
 
 import { orderOf, SortHead, sorted } from "../../lib/sorting.js";
+import { Rows } from "../../lib/ui.js";
 import { html } from "../../vendor/vendor.js";
 import { useBeginning } from "./parts.js";
 
@@ -29,14 +30,7 @@ export function SortableTable({ caption, columns, rows, rowKey, sort, onSort, wh
           <${SortHead} key=${column.id} title=${column.title} number=${column.number} order=${orderOf(column.id, sort)}
             onSort=${() => onSort(next(column, sort))} />`,
         )}</tr></thead>
-        <tbody>${shown.map(
-          (row) =>
-            html`<tr key=${rowKey(row)}>${columns.map(({ cell, number, head }) =>
-              head
-                ? html`<th scope="row">${cell(row)}</th>`
-                : html`<td class=${number ? "number" : ""}>${cell(row)}</td>`,
-            )}</tr>`,
-        )}</tbody>
+        <${Rows} columns=${columns} rows=${shown} rowKey=${rowKey} />
       </table>
     </div>
     ${more}`;
